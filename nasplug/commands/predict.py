@@ -237,6 +237,7 @@ def _predict_architectures(
 ) -> None:
     """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
     from nasplug.devices.hardware import hardware
+    from nasplug.predicting.measured_accuracy import HasAccuracies
     from nasplug.predicting.notes import narrowing
     from nasplug.predictors.features.runtimes import EAGER, asked_way
 
@@ -249,6 +250,8 @@ def _predict_architectures(
         return
     for row in rows:
         _print_prediction(row)
+    if isinstance(space, HasAccuracies) and not checkpoints:
+        print(f"accuracies are measured, not predicted: {space.accuracy_source}")
     if device is None or evidence is None:
         return
     for note in evidence.notes():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DIGITS", "WIDEST", "interval_of", "is_usable", "magnitude", "shown"]
+__all__ = ["DIGITS", "WIDEST", "in_words", "interval_of", "is_usable", "magnitude", "shown"]
 
 # Digits after the point in results, few enough to be equal on every machine.
 DIGITS = 6
@@ -53,6 +53,13 @@ def shown(ends: Mapping[str, float], form: str) -> dict[str, str]:
     if ends.get("usable", is_usable(numbers["lower"], numbers["upper"])):
         return {end: f"{number:{form}}" for end, number in numbers.items()}
     return {end: magnitude(number) for end, number in numbers.items()}
+
+
+def in_words(ends: Mapping[str, float]) -> str:
+    """Write a latency in a sentence: `"4.2 ms (3 to 6)"`, or `"tens of ms (ones to hundreds)"`."""
+    text = shown(ends, ".4g")
+    unit = "ms" if is_usable(ends["lower"], ends["upper"]) else "of ms"
+    return f"{text['mean']} {unit} ({text['lower']} to {text['upper']})"
 
 
 def magnitude(number: float) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nasplug.choices import Choice
     from nasplug.predictors.hardware import Hardware
 
-__all__ = ["ReportedQuantity", "ReportedSearch", "quantities", "some_untried"]
+__all__ = ["ReportedQuantity", "ReportedSearch", "is_measured", "quantities", "some_untried"]
 
 # Most architectures that were not tried, and that a picture shows behind the trials.
 SOME = 1_000
@@ -75,6 +75,8 @@ class ReportedSearch(Protocol):
     def proxy(self) -> str | None: ...  # noqa: D102
     @property
     def quality(self) -> str | None: ...  # noqa: D102
+    @property
+    def accuracy_source(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ class ReportedQuantity:
     limits: tuple[tuple[float, str], ...]
 
 
+def is_measured(result: ReportedSearch, name: str) -> bool:
+    """Whether a quantity of all architectures was measured, so that it has no interval."""
+    return name == "accuracy" and result.accuracy_source is not None
+
+
 def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuantity]:
     """Quantities of a search by prediction: the cost, then the quality."""
 
@@ -105,7 +112,8 @@ def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuanti
             label, factor = _COUNTED[name]
             proxy = ", a proxy for accuracy" if name == result.proxy else ""
             return ReportedQuantity(name, label + proxy, factor, limits(name, factor))
-        label = f"predicted {result.dataset} accuracy (%)"
+        kind = "measured" if is_measured(result, name) else "predicted"
+        label = f"{kind} {result.dataset} accuracy (%)"
         if name == "latency" and result.hardware is not None:
             label = f"predicted latency on {result.hardware.name}, batch {result.batch_size} (ms)"
         return ReportedQuantity(name, label, 1.0, limits(name, 1.0))

@@ -14,7 +14,13 @@ from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
-from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities, some_untried
+from nasplug.reports.reported import (
+    ReportedQuantity,
+    ReportedSearch,
+    is_measured,
+    quantities,
+    some_untried,
+)
 from nasplug.reports.study_page import (
     FACTORS,
     LABELS,
@@ -153,6 +159,7 @@ def _predicted_rows(
             values.append(float(quantity.mean[index] * q.factor))
             bounds = quantity.lower[index] * q.factor, quantity.upper[index] * q.factor
             is_interval = np.isfinite(bounds).all() and bounds[0] < bounds[1]
+            is_interval = is_interval and not is_measured(result, q.name)
             ends.append((float(bounds[0]), float(bounds[1])) if is_interval else None)
         measured = [_measured(front.get(index), q.name) for q in shown_quantities]
         state: State = "met" if candidates.feasible[index] else "missed"
@@ -181,7 +188,7 @@ def _columns(
         quantity, factor = candidates.quantities[name], FACTORS.get(name, 1.0)
         form = f".{_DIGITS[name]}f"
         ends = {end: getattr(quantity, end)[index] * factor for end in ("mean", "lower", "upper")}
-        if name in COSTS:
+        if name in COSTS or is_measured(result, name):
             text = f"{ends['mean']:{form}}"
         elif name == "latency":
             text = "{mean} ({lower}–{upper})".format(**shown(ends, form))
@@ -194,7 +201,12 @@ def _columns(
         return value, "" if value is None else f"{value:.{_DIGITS[name]}f}"
 
     names = [q.name for q in shown_quantities]
-    known = [n for n in names if any(_measured(row, n) is not None for row in result.pareto)]
+    known = [
+        name
+        for name in names
+        if not is_measured(result, name)
+        and any(_measured(row, name) is not None for row in result.pareto)
+    ]
     names += [] if "params" in names else ["params"]
     columns: list[tuple[str, Callable[[int], Cell]]] = [
         (LABELS[name], partial(predicted, name)) for name in names
@@ -222,6 +234,8 @@ def _measured_comparisons(result: ReportedSearch, rows: Sequence[Row]) -> list[C
     number = {row.arch: row.trial for row in reversed(rows) if row.state == "front"}
     compared = []
     for name, key in _KEYS.items():
+        if is_measured(result, name):
+            continue
         points = []
         for row in result.pareto:
             measured, ends = _measured(row, name), row["predicted"][key]

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nasplug.arguments import checked_count, checked_space
 from nasplug.calibrating.study_device import FEWEST, device_of_study
 from nasplug.devices.hardware import hardware as device_named
+from nasplug.predicting.intervals import in_words
 from nasplug.predictors.features.runtimes import Way, known_way
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_profile import Run
@@ -100,12 +101,7 @@ class LatencyCallback:
         if measured is None:
             return
         predicted = predicted_latency(trial)
-        beside = ""
-        if predicted is not None:
-            beside = (
-                f", predicted {predicted['mean']:.4g} ms ({predicted['lower']:.4g} to "
-                f"{predicted['upper']:.4g})"
-            )
+        beside = "" if predicted is None else f", predicted {in_words(predicted)}"
         _logger.info(f"Trial {trial.number}: latency measured {measured:.4g} ms{beside}.")
         if self._recalibrate:
             with self._lock:

@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from nasplug.arguments import checked_probability
 from nasplug.candidates.constraints import Constraint, parse_constraint
+from nasplug.predicting.intervals import in_words
 from nasplug.predicting.predict import NetworkPrediction, predict
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Graph, InputError
@@ -80,13 +81,12 @@ def latency_constraint(
     if limit.name != "latency" or not limit.is_upper:
         raise InputError(f"{limit} is no upper limit on a latency; write it like latency<=4ms")
     predicted = predict(model, example, hardware=hardware, **options)
+    ends = {"mean": predicted.mean, "lower": predicted.lower, "upper": predicted.upper}
     trial.set_constraint(str(limit), predicted.mean / limit.bound - 1)
     trial.set_user_attr(
         PREDICTED,
         {
-            "mean": predicted.mean,
-            "lower": predicted.lower,
-            "upper": predicted.upper,
+            **ends,
             "hardware": predicted.hardware.name,
             "batch_size": 1 if predicted.batch_fixed else predicted.batch_size,
             "setting": predicted.setting,
@@ -97,8 +97,7 @@ def latency_constraint(
     if missed >= probability:
         raise TrialPruned(
             f"{limit} is missed with probability {missed:.2f}: the network is predicted to take "
-            f"{predicted.mean:.4g} ms ({predicted.lower:.4g} to {predicted.upper:.4g}) on "
-            f"{predicted.hardware.name}"
+            f"{in_words(ends)} on {predicted.hardware.name}"
         )
     return predicted
 

@@ -291,6 +291,12 @@ def kept_config(
         raise InputError(
             f"study {study_name!r} uses the space {record['space']}; leave the worker's out"
         )
+    dataset = record.get("dataset")
+    if space is not None and dataset not in (None, *space.tasks):
+        raise InputError(
+            f"study {study_name!r} is on {dataset}, and the worker's space {space.name} on "
+            f"{', '.join(space.tasks)}; give the worker the same space and --example"
+        )
     texts = ("proxy", "runtime", "dataset")
     wrong = next((key for key in texts if not isinstance(record.get(key), (str, type(None)))), None)
     if wrong is not None:

@@ -195,7 +195,9 @@ def _check_same(study: Study, settings: Mapping[str, Any]) -> None:
     """Check that all that decides the trials is the same here: predictors, tables and version."""
     differing = differences(study.user_attrs.get(SETTINGS), settings)
     if differing:
+        advice = "install the same nasplug and data here"
+        if differing.startswith("space ("):
+            advice = "give the worker the same space"
         raise InputError(
-            f"study {study.study_name!r} was made with other settings: {differing}; install the "
-            "same nasplug and data here"
+            f"study {study.study_name!r} was made with other settings: {differing}; {advice}"
         )

@@ -70,6 +70,9 @@ def test_a_search_as_it_is_documented(folder: Path) -> None:
     without = runner.invoke(app, joined)
     assert without.exit_code == 2
     assert "give the worker that space, as in --space my_net.py:build" in without.stderr
+    larger = runner.invoke(app, [*joined, *SEARCH[:2], "--example", "1x3x9x9"])
+    assert larger.exit_code == 2
+    assert "give the worker the same space and --example" in larger.stderr
     worker = runner.invoke(app, [*joined, *SEARCH, "--json"])
     assert worker.exit_code == 0, worker.stderr
     assert json.loads(worker.stdout)["n_trials"] == 4

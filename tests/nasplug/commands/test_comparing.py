@@ -72,3 +72,14 @@ def test_devices_for_a_network_are_listed():
     assert done.exit_code == 0, done.output
     assert "Raspberry Pi 5" in done.output
     assert "probability: that the device is fast enough" in done.output
+
+
+def test_a_trained_network_says_that_its_accuracy_is_measured():
+    done = run("predict", "resnet18.a1_in1k", "--space", "timm")
+    assert "accuracies are measured, not predicted: pytorch-image-models" in done.stdout
+
+
+def test_a_batch_that_is_too_large_is_a_sentence():
+    done = run("predict", "timm:resnet18", "--hw", "T4", "--batch-size", "9" * 20)
+    assert done.exit_code == 2
+    assert "is too large; the most is" in done.stderr

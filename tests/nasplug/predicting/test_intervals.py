@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import nasplug
 from nasplug.cli import app
 from nasplug.predicting.architecture_predictor import ArchitecturePredictor
-from nasplug.predicting.intervals import interval_of, is_usable, magnitude, shown
+from nasplug.predicting.intervals import in_words, interval_of, is_usable, magnitude, shown
 
 DEVICE = "RTX 3090"
 SENTENCE = "only the order of magnitude is shown"
@@ -165,3 +165,9 @@ def test_a_device_of_a_file_is_named():
     shown = run("predict", "--hw", board, text)
     assert "zero-shot: My board was not measured at batch 1" in shown
     assert "my_board.toml" not in shown
+
+
+def test_latencies_in_sentences():
+    assert in_words({"mean": 4.2, "lower": 3.0, "upper": 6.0}) == "4.2 ms (3 to 6)"
+    wide = {"mean": 42.0, "lower": 9.0, "upper": 300.0}
+    assert in_words(wide) == "tens of ms (ones to hundreds)"

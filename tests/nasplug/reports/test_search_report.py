@@ -147,3 +147,13 @@ def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
     content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert content["axes"][1]["label"].startswith("multiply-accumulates")
     assert content["axes"][1]["limits"] == [[50.0, "flops<=50000000"]]
+
+
+def test_measured_accuracies_are_not_compared_with_themselves(tmp_path: Path) -> None:
+    search("timm:resnet18", "T4", storage="memory").report(tmp_path)
+    content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert content["axes"][0]["label"] == "measured imagenet accuracy (%)"
+    assert content["columns"].count("accuracy (%)") == 1
+    assert "measured accuracy (%)" not in content["columns"]
+    assert content["comparisons"] == []
+    assert all(row["ends"][0] is None for row in content["rows"])

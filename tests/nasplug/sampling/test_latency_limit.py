@@ -84,3 +84,11 @@ def test_probabilities_follow_the_interval() -> None:
     assert [probability_at_most(certain, bound) for bound in (1.9, 2.0, 2.1)] == [0.0, 1.0, 1.0]
     open_end: Any = SimpleNamespace(mean=2.0, lower=0.0, upper=8.0)
     assert probability_at_most(open_end, 1.0) == 0.5
+
+
+def test_an_interval_that_says_nothing_is_told_as_orders_of_magnitude() -> None:
+    study = optuna.create_study()
+    with pytest.raises(optuna.TrialPruned, match=r"to take \w+ of ms \(\w+ to \w+\) on RK3588"):
+        nasplug.latency_constraint(
+            study.ask(), network(8), EXAMPLE, "RK3588", "latency<=0.001ms", unit="npu"
+        )
