@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasplug.search_spaces.domains import contains
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.lazy import loader
@@ -303,6 +302,9 @@ def checked_choices(
     Raises:
         InputError: If one names no parameter, or a value that it does not have.
     """
+    # It loads Optuna, which a space itself need not.
+    from nasplug.search_spaces.domains import contains
+
     checked = {}
     for name, values in choices.items():
         if name not in distributions:
