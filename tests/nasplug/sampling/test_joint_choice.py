@@ -22,7 +22,7 @@ def loss(row: int, rate: float) -> float:
     return float(-X[row, 0] + 6 * (rate - 0.5 - 0.1 * np.tanh(X[row, 1])) ** 2)
 
 
-@pytest.mark.parametrize("settled", [{}, {"rate": 0.9}])
+@pytest.mark.parametrize("settled", [{}, pytest.param({"rate": 0.9}, marks=pytest.mark.slow)])
 def test_both_are_found_in_few_trials(settled: dict[str, Any]) -> None:
     others = OtherParams({"rate": FloatDistribution(0.0, 1.0)}, settled, [])
     model = TrialModel({"structure": X, "counts": X, "both": X}, {})

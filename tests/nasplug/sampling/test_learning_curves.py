@@ -75,7 +75,7 @@ def test_without_a_complete_trial_the_last_report_counts() -> None:
     assert all(trial.noise > 0 for trial in result)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
 def test_a_median_pruner_stops_few_trials_of_what_was_pruned_before(seed: int) -> None:
     study = optuna.create_study(
         direction="maximize",

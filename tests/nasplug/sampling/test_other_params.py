@@ -100,6 +100,7 @@ def test_fixed_ones_are_kept_and_a_fixed_architecture_is_tuned() -> None:
     assert study.trials[-1].params["lr"] == 0.5
 
 
+@pytest.mark.slow
 def test_several_kinds_constraints_and_two_values() -> None:
     def objective(trial: optuna.Trial) -> tuple[float, float]:
         # A parameter that is asked for before the architecture.
