@@ -37,6 +37,10 @@ def known_network(text: str) -> Architecture:
 
 def _reference(text: str) -> str:
     networks = shipped_network_graphs()
+    name, at, side = text.partition("@")
+    if name.startswith("timm:"):
+        # Weights change no graph: timm names them after a point, as in resnet50.a1_in1k.
+        text = f"{name.partition('.')[0]}{at}{side}"
     if text in networks:
         return text
     sizes = [name for name in networks.references if name.partition("@")[0] == text]

@@ -28,3 +28,10 @@ def test_an_unknown_name_is_told_with_near_ones() -> None:
         known_network("torchvision:resnet19")
     with pytest.raises(InputError, match="give its ONNX file instead"):
         known_network("ultralytics:qqqqqqqqqqqqqqqqqqqqqqqqqqqqq")
+
+
+def test_names_of_weights_stand_for_their_network() -> None:
+    assert known_network("timm:resnet50.a1_in1k@288").arch_id == "timm:resnet50@288"
+    assert known_network("timm:resnet50.tv_in1k").arch_id == "timm:resnet50@224"
+    with pytest.raises(InputError, match="no network 'timm:resnet5@224' is known"):
+        known_network("timm:resnet5.a1_in1k@224")
