@@ -64,7 +64,7 @@ class Residuals(NamedTuple):
         return Residuals(*(column[places] for column in self))
 
     def networks(self) -> Residuals:
-        """Those of whole networks."""
+        """Residuals of whole networks alone."""
         return self.take(np.flatnonzero(~self.is_operator))
 
     def located(self, places: Sequence[int] | NDArray[Any]) -> Located:

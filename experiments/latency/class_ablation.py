@@ -23,7 +23,6 @@ from experiments.campaign import Options
 from experiments.common import RUNS, Array, write_result
 from experiments.zoo.train_class_models import (
     CLASSES,
-    COUNT,
     FOLDS,
     MOST_RESIDUALS,
     Rows,
@@ -31,7 +30,6 @@ from experiments.zoo.train_class_models import (
     fit_gpus,
     fit_others,
     fold_of,
-    thinned,
 )
 from nasplug.predictors.latency import cpu_roofline
 from nasplug.predictors.latency.fused_numbers import START
@@ -62,20 +60,9 @@ _HELD: Mapping[str, Mapping[str, float]] = {
 }
 
 
-def _gpus(rows: Rows, operators: Rows | None, **options: Any) -> FusedRoofline:
-    few = rows.take(thinned(rows, COUNT))
-    parts = [few] if operators is None else [few, operators]
-    graphs, columns, sources = (
-        [value for part in parts for value in getattr(part, name)]
-        for name in ("graphs", "columns", "sources")
-    )
-    ms, weights = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ms", "weights"))
-    return FusedRoofline.of(graphs, columns, ms, sources, weights, **options)
-
-
 def _light_operators(rows: Rows, operators: Rows | None) -> FusedRoofline:
     assert operators is not None
-    return _gpus(rows, replace(operators, weights=operators.weights / 3))
+    return fit_gpus(rows, replace(operators, weights=operators.weights / 3))
 
 
 def _operators_alone(_: Rows, operators: Rows | None) -> FusedRoofline:
@@ -118,12 +105,12 @@ def _cpus_rigid(rows: Rows, _: Rows | None) -> Any:
 VARIANTS: dict[str, dict[str, Callable[[Rows, Rows | None], Any]]] = {
     "gpu": {
         "all": fit_gpus,
-        "nothing learned": lambda r, o: _gpus(r, o, strength=_RIGID),
-        "no operator tables": lambda r, o: _gpus(r, None),
+        "nothing learned": lambda r, o: fit_gpus(r, o, strength=_RIGID),
+        "no operator tables": lambda r, o: fit_gpus(r, None),
         "operator tables with a third of their weight": _light_operators,
         "operator tables alone": _operators_alone,
         "one host for all who measured": _one_host,
-        **{name: lambda r, o, h=held: _gpus(r, o, fixed=h) for name, held in _HELD.items()},
+        **{name: lambda r, o, h=held: fit_gpus(r, o, fixed=h) for name, held in _HELD.items()},
     },
     "cpu": {
         "all": fit_cpus,

@@ -122,7 +122,7 @@ def wider(graph: Graph, factor: float) -> Graph:
 
 
 def _scaled(counts: Array, factor: float) -> Array:
-    """So many times as many, in multiples of eight where they were so."""
+    """Channels times a factor, in multiples of eight where they were so."""
     step = np.where(counts % _EIGHT == 0, _EIGHT, 1.0)
     result: Array = step * np.round(counts * factor / step)
     return result

@@ -167,8 +167,8 @@ def other() -> Rows:
     )
 
 
-def fit_gpus(rows: Rows, operators: Rows | None) -> FusedRoofline:
-    """The model of GPUs that has learned some measurements."""
+def fit_gpus(rows: Rows, operators: Rows | None, **options: Any) -> FusedRoofline:
+    """The model of GPUs that has learned some measurements; `options` of `FusedRoofline.of`."""
     few = rows.take(thinned(rows, COUNT))
     parts = [few] if operators is None else [few, operators]
     graphs, columns, sources = (
@@ -176,7 +176,7 @@ def fit_gpus(rows: Rows, operators: Rows | None) -> FusedRoofline:
         for name in ("graphs", "columns", "sources")
     )
     ms, weights = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ms", "weights"))
-    return FusedRoofline.of(graphs, columns, ms, sources, weights)
+    return FusedRoofline.of(graphs, columns, ms, sources, weights, **options)
 
 
 def fit_cpus(rows: Rows, _: Rows | None) -> CpuRoofline:

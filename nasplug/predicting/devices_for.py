@@ -11,9 +11,9 @@ from nasplug.arguments import checked_count, checked_probability
 from nasplug.devices.catalogue import catalogue
 from nasplug.predicting.comparison import Reader
 from nasplug.predicting.intervals import is_usable
-from nasplug.predicting.own_network import answered_batch, held_precision, priced
-from nasplug.predicting.predict import as_held, chosen_way
-from nasplug.predictors.features.runtimes import asked_way, check_way
+from nasplug.predicting.own_network import answered_batch, priced
+from nasplug.predicting.predict import chosen_way, settled_way
+from nasplug.predictors.features.runtimes import asked_way
 from nasplug.predictors.hardware import KINDS, Hardware
 from nasplug.search_spaces import InputError
 
@@ -166,9 +166,7 @@ def _predicted(
             with torch.device("cpu"):
                 predictor, way = chosen_way(None, device, batch_size, asked, reader.is_file)
                 if way is not None:
-                    if not way.precision:
-                        way = as_held(way, held_precision(graph), device)
-                    check_way(device, way)
+                    way = settled_way(way, graph, device)
                     predictor = predictor.in_way(way)
                 latency = predictor.predict([executed], device, batch_size if is_free else 1)
         except InputError as error:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.latency.class_models import Parts
 
-__all__ = ["NetworkPrediction", "answer", "as_held", "chosen_way", "predict"]
+__all__ = ["NetworkPrediction", "answer", "chosen_way", "predict", "settled_way"]
 
 
 def predict(
@@ -164,9 +164,7 @@ def answer(
     batch_size = answered_batch(batch_size, held, is_free, is_file)
     check_known(graph, is_file)
     if way is not None:
-        if not way.precision:
-            way = as_held(way, held_precision(graph), device)
-        check_way(device, way)
+        way = settled_way(way, graph, device)
     with torch.device("cpu"):
         # A graph of the whole is one sample.
         predicted = _prediction(predictor, graph, device, batch_size if is_free else 1, way)
@@ -179,7 +177,19 @@ def answer(
     )
 
 
-def as_held(way: Way, held: str, device: Hardware) -> Way:
+def settled_way(way: Way, graph: Graph, device: Hardware) -> Way:
+    """The way with the precision that a network holds, where it says none.
+
+    Raises:
+        InputError: If the device cannot run networks so.
+    """
+    if not way.precision:
+        way = _as_held(way, held_precision(graph), device)
+    check_way(device, way)
+    return way
+
+
+def _as_held(way: Way, held: str, device: Hardware) -> Way:
     """The way with the precision that a network holds.
 
     Without one where the device, or the runtime for floats, computes in another one, which the
