@@ -148,7 +148,7 @@ def _limit(latency_ms: float | None, images_per_second: float | None, images: in
     """The longest time of a forward pass, in ms."""
     limits = [value for value in (latency_ms, images_per_second) if value is not None]
     if not limits:
-        raise InputError("give a limit: a number of images a second, or a latency in ms")
+        raise InputError("give one limit: a number of images a second, or a latency in ms")
     for value in limits:
         if not 0 < value < float("inf"):
             raise InputError(f"the limit is {value}; give a number above 0")
