@@ -24,6 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "search_spaces.canonical",
         "search_spaces.pricing",
         "search_spaces.costs",
+        "search_spaces.code",
         "search_spaces.simplify",
         "search_spaces.cell_arrays",
         "search_spaces.domains",

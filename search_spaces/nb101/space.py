@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.search_spaces.cell_arrays import CellArrays
+from nasplug.search_spaces.code import network_code
 from nasplug.search_spaces.coded_space import CodedSpace
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
@@ -31,7 +32,16 @@ from nasplug.search_spaces.nb101.cells import (
     prune,
     pruned,
 )
-from nasplug.search_spaces.nb101.costs import node_rows, total_costs
+from nasplug.search_spaces.nb101.costs import (
+    CELLS_A_STACK,
+    CLASSES,
+    IMAGE_CHANNELS,
+    SIDE,
+    STACKS,
+    STEM,
+    node_rows,
+    total_costs,
+)
 from nasplug.search_spaces.nb101.enumeration import CELLS, cell_codes, cell_table
 from nasplug.search_spaces.nb101.functions import normal_cell, normal_codes
 from nasplug.search_spaces.nb101.moves import move, moves
@@ -63,6 +73,7 @@ class NB101(CodedSpace):
     name = "nb101"
     has_arrays = True
     writes_onnx = True
+    writes_code = True
 
     @property
     def has_networks(self) -> bool:
@@ -259,6 +270,22 @@ class NB101(CodedSpace):
 
         _check(task)
         return onnx_model(self.cell(arch), seed, batch_size, arch.arch_id)
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """The code of the benchmark's network of a cell; see `SearchSpace.to_code`."""
+        cell, graph = self.cell(arch), self.to_graph(arch, task)
+        sources = [tuple(a for a in range(v) if cell.has(a, v)) for v in range(cell.vertices)]
+        constants = {
+            "IMAGE": (IMAGE_CHANNELS, SIDE, SIDE),
+            "CLASSES": CLASSES,
+            "VERTICES": tuple(zip(cell.ops[1:-1], sources[1:-1], strict=True)),
+            "OUTPUT": sources[-1],
+            "STEM": STEM,
+            "STACKS": STACKS,
+            "CELLS_A_STACK": CELLS_A_STACK,
+        }
+        costs = {name: graph.total(name) for name in ("params", "flops")}
+        return network_code("nb101", constants, arch.arch_id, arch.text, costs, folded=False)
 
     def normal_form(self, graph: Graph) -> Graph:
         """The graph of the cell that computes equal max-pools once; see `functions`."""
