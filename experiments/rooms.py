@@ -118,6 +118,9 @@ def modules() -> dict[str, Path]:
     found = {}
     for package, folder in FOLDERS.items():
         for file in sorted(folder.rglob("*.py")):
+            # Templates of code are read as text.
+            if file.parent.name == "templates":
+                continue
             parts = [package, *file.relative_to(folder).with_suffix("").parts]
             found[".".join(parts).removesuffix(".__init__")] = file
     return found

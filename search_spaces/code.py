@@ -51,6 +51,7 @@ def network_code(
         f"Architecture: {text}",
         f"Parameters: {costs['params']:,.0f}{counting}",
         f"Multiply-accumulates: {costs['flops']:,.0f} for an image of {image}",
+        "Weights: random, until the network is trained",
     ]
     return filled(template, constants, name, "\n".join(about))
 
@@ -74,6 +75,7 @@ def filled(template: str, constants: Mapping[str, Any], name: str = "", about: s
     (start, _), (_, end) = _span(imports[0]), _span(imports[-1])
     edits = [(start, end, _imports(source))]
     if about:
+        assert isinstance(first, ast.Expr)
         edits.append((*_span(first), _docstring(ast.literal_eval(first.value), name, about)))
     written: set[str] = set()
     for statement in body:

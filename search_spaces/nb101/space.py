@@ -32,16 +32,7 @@ from nasplug.search_spaces.nb101.cells import (
     prune,
     pruned,
 )
-from nasplug.search_spaces.nb101.costs import (
-    CELLS_A_STACK,
-    CLASSES,
-    IMAGE_CHANNELS,
-    SIDE,
-    STACKS,
-    STEM,
-    node_rows,
-    total_costs,
-)
+from nasplug.search_spaces.nb101.costs import node_rows, total_costs
 from nasplug.search_spaces.nb101.enumeration import CELLS, cell_codes, cell_table
 from nasplug.search_spaces.nb101.functions import normal_cell, normal_codes
 from nasplug.search_spaces.nb101.moves import move, moves
@@ -273,17 +264,9 @@ class NB101(CodedSpace):
 
     def to_code(self, arch: Architecture, task: str | None = None) -> str:
         """The code of the benchmark's network of a cell; see `SearchSpace.to_code`."""
-        cell, graph = self.cell(arch), self.to_graph(arch, task)
-        sources = [tuple(a for a in range(v) if cell.has(a, v)) for v in range(cell.vertices)]
-        constants = {
-            "IMAGE": (IMAGE_CHANNELS, SIDE, SIDE),
-            "CLASSES": CLASSES,
-            "VERTICES": tuple(zip(cell.ops[1:-1], sources[1:-1], strict=True)),
-            "OUTPUT": sources[-1],
-            "STEM": STEM,
-            "STACKS": STACKS,
-            "CELLS_A_STACK": CELLS_A_STACK,
-        }
+        from nasplug.search_spaces.nb101.network import code_constants
+
+        graph, constants = self.to_graph(arch, task), code_constants(self.cell(arch))
         costs = {name: graph.total(name) for name in ("params", "flops")}
         return network_code("nb101", constants, arch.arch_id, arch.text, costs, folded=False)
 

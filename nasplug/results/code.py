@@ -1,0 +1,84 @@
+"""Export of networks as code: a module of PyTorch for each, and a program that trains them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.search_spaces.code import filled
+
+__all__ = ["TRAINING", "check_code", "codes", "training_program"]
+
+# Name of the program that trains the networks.
+TRAINING = "train.py"
+_IMAGE = re.compile(r"^IMAGE = \(\d+, (\d+)", re.MULTILINE)
+# Side up to which images are small; number of images in the program's example for small and for
+# large ones.
+_SMALL, _FEW, _FEWER = 32, 320, 64
+
+
+def check_code(space: SearchSpace) -> None:
+    """Check that a space writes code.
+
+    Raises:
+        InputError: If it does not.
+    """
+    if not space.writes_code:
+        raise InputError(
+            f"space {space.name!r} writes no code: the function that builds its networks is itself "
+            "the code that trains; leave out --code"
+        )
+
+
+def codes(
+    space: SearchSpace, archs: Sequence[Architecture], dataset: str | None = None
+) -> dict[str, str]:
+    """Write the code of networks.
+
+    Args:
+        space: Their space.
+        archs: The networks.
+        dataset: Image set of the networks; the first of the space if it is left out.
+
+    Returns:
+        The text of each file by its name, in the order of the networks.
+    """
+    check_code(space)
+    # Spaces of other packages may know no image sets.
+    tasks = () if dataset is None else (dataset,)
+    texts: dict[str, str] = {}
+    for arch in archs:
+        stem, text, number = _stem(arch), space.to_code(arch, *tasks), 1
+        # Architectures that a space counts as one have one id.
+        while texts.get(f"{stem}.py", text) != text:
+            number += 1
+            stem = f"{_stem(arch)}_{number}"
+        texts[f"{stem}.py"] = text
+    return texts
+
+
+def _stem(arch: Architecture) -> str:
+    """Name of a module that Python can import."""
+    stem = re.sub(r"\W", "_", arch.arch_id, flags=re.ASCII)
+    return stem if stem.isidentifier() else f"network_{stem}"
+
+
+def training_program(space: SearchSpace, dataset: str, texts: dict[str, str]) -> str:
+    """The text of a program that trains the first of some networks, or any other of the space.
+
+    Args:
+        space: Their space.
+        dataset: Image set of the networks.
+        texts: Code of the networks, by the name of its file.
+    """
+    file, text = next(iter(texts.items()))
+    side = _IMAGE.search(text)
+    is_small = side is not None and int(side[1]) <= _SMALL
+    constants = {
+        "NETWORK": file,
+        "SPACE": space.name,
+        "IMAGE_SET": dataset,
+        "IMAGES": _FEW if is_small else _FEWER,
+    }
+    return filled("train", constants)
