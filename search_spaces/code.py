@@ -143,7 +143,7 @@ def _imports(source: str) -> list[str]:
     names: dict[tuple[bool, str], set[str]] = {}
     for statement in (*tree.body, *ast.parse(_source("layers")).body):
         match statement:
-            case ast.Import(names=[ast.alias(name=module)]) if module in used:
+            case ast.Import(names=[ast.alias(name=module)]) if module.split(".")[0] in used:
                 names.setdefault((False, module), set())
             case ast.ImportFrom(module=str(module)) if not module.startswith(_PACKAGE):
                 found = {alias.name for alias in statement.names} & used
@@ -154,7 +154,8 @@ def _imports(source: str) -> list[str]:
         # Constants, classes, functions and modules, as isort sorts them.
         listed = sorted(found, key=lambda name: (name.islower(), name))
         line = f"from {module} import {', '.join(listed)}" if is_from else f"import {module}"
-        groups.setdefault(module in sys.stdlib_module_names, []).append(line)
+        is_standard = module.split(".")[0] in sys.stdlib_module_names
+        groups.setdefault(is_standard, []).append(line)
     return [*groups.get(True, []), *([""] if len(groups) == 2 else []), *groups.get(False, [])]
 
 

@@ -62,7 +62,9 @@ def export(
         complain(code_written(paths, out))
     else:
         paths = export_networks(opened, archs, out, dataset)
-        complain(f"wrote {counted(len(paths), 'network')} to {out}")
+        # Those of timm have timm's weights, if these can be had.
+        weights = "" if opened.name == TIMM else " with random weights"
+        complain(f"wrote {counted(len(paths), 'network')}{weights} to {out}")
     for path in paths:
         print(path)
 

@@ -33,7 +33,7 @@ def check_code(space: SearchSpace) -> None:
 
 def codes(
     space: SearchSpace, archs: Sequence[Architecture], dataset: str | None = None
-) -> dict[str, str]:
+) -> list[tuple[str, str]]:
     """Write the code of networks.
 
     Args:
@@ -42,12 +42,13 @@ def codes(
         dataset: Image set of the networks; the first of the space if it is left out.
 
     Returns:
-        The text of each file by its name, in the order of the networks.
+        Name and text of the file of each network.
     """
     check_code(space)
     # Spaces of other packages may know no image sets.
     tasks = () if dataset is None else (dataset,)
     texts: dict[str, str] = {}
+    files = []
     for arch in archs:
         stem, text, number = _stem(arch), space.to_code(arch, *tasks), 1
         # Architectures that a space counts as one have one id.
@@ -55,7 +56,8 @@ def codes(
             number += 1
             stem = f"{_stem(arch)}_{number}"
         texts[f"{stem}.py"] = text
-    return texts
+        files.append((f"{stem}.py", text))
+    return files
 
 
 def _stem(arch: Architecture) -> str:
@@ -64,15 +66,15 @@ def _stem(arch: Architecture) -> str:
     return stem if stem.isidentifier() else f"network_{stem}"
 
 
-def training_program(space: SearchSpace, dataset: str, texts: dict[str, str]) -> str:
-    """The text of a program that trains the first of some networks, or any other of the space.
+def training_program(space: SearchSpace, dataset: str, file: str, text: str) -> str:
+    """The text of a program that trains a network, or any other of its space.
 
     Args:
-        space: Their space.
-        dataset: Image set of the networks.
-        texts: Code of the networks, by the name of its file.
+        space: The space of the network.
+        dataset: Image set of the network.
+        file: Name of the file of its code.
+        text: The code.
     """
-    file, text = next(iter(texts.items()))
     side = _IMAGE.search(text)
     is_small = side is not None and int(side[1]) <= _SMALL
     constants = {

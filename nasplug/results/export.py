@@ -101,8 +101,8 @@ def export(
     target = Path(folder)
     check_export(space, target, code)
     write = onnx_writer(space)
-    texts = codes(space, archs, about["dataset"]) if code else {}
-    _check_unchanged(target, texts)
+    files = codes(space, archs, about["dataset"]) if code else []
+    _check_unchanged(target, dict(files))
     with _writing(target):
         target.mkdir(parents=True, exist_ok=True)
     needed = FLOAT_BYTES * sum(row["params"] for row in rows)
@@ -124,6 +124,8 @@ def export(
         digest = hashlib.sha256(content).hexdigest()
         weights = next((p.value for p in model.metadata_props if p.key == WEIGHTS), random)
         entry = {"rank": rank, "file": path.name, "sha256": digest, "weights": weights}
+        if code:
+            entry["code"] = files[rank - 1][0]
         networks.append(entry | dict(row))
         paths.append(path)
     kinds = {entry["weights"] for entry in networks}
@@ -160,12 +162,12 @@ def export_code(
     """
     target = Path(folder)
     dataset = checked_dataset(space, dataset)
-    texts = codes(space, archs, dataset)
+    first, *others = codes(space, archs, dataset)
+    files = dict([first, *others])
     check_folder(target)
-    _check_unchanged(target, texts)
-    files = dict(texts)
+    _check_unchanged(target, files)
     if not (target / TRAINING).exists():
-        files[TRAINING] = training_program(space, dataset, texts)
+        files[TRAINING] = training_program(space, dataset, *first)
     with _writing(target):
         for name, text in files.items():
             write_text(target / name, text)
