@@ -108,15 +108,13 @@ def _coder(template: str, stages: tuple[_Stage, ...]) -> Callable[[Choices, Task
     """Make the `code` of a family."""
 
     def code(chosen: Choices, images: Task) -> Code:
-        stem = make_divisible(32 * chosen["w_0"]), chosen["k_0"]
-        constants = {"STEM": stem, "HEAD": _head(stages, chosen)}
-        blocks = list(_blocks(stages, chosen))
+        stem: tuple[int, ...] = (make_divisible(32 * chosen["w_0"]), chosen["k_0"])
+        rows: list[tuple[int, ...]] = [block[:-1] for block in _blocks(stages, chosen)]
         if template == "mnasnet":
-            constants["STEM"] = (*stem, make_divisible(16 * chosen["w_0"]))
-            rows = [(*block[:-1], chosen[f"se_{block.stage}"]) for block in blocks]
-        else:
-            rows = [block[:-1] for block in blocks]
-        return template, {**constants, "BLOCKS": tuple(rows)}
+            stem = (*stem, make_divisible(16 * chosen["w_0"]))
+            excited = [chosen[f"se_{block.stage}"] for block in _blocks(stages, chosen)]
+            rows = [(*row, is_excited) for row, is_excited in zip(rows, excited, strict=True)]
+        return template, {"STEM": stem, "HEAD": _head(stages, chosen), "BLOCKS": tuple(rows)}
 
     return code
 

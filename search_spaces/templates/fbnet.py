@@ -46,7 +46,7 @@ class Shuffle(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Interleave the channels."""
-        split = x.unflatten(1, (self.groups, -1))
+        split: Tensor = x.unflatten(1, (self.groups, -1))
         return split.transpose(1, 2).flatten(1, 2)
 
 

@@ -63,19 +63,15 @@ class Cell(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.operations = nn.ModuleList()
-        for node in CELL:
-            operations = [operation(name, channels) for name, _ in node]
-            self.operations.append(nn.ModuleList(operations))
+        self.operations = nn.ModuleList(
+            [operation(name, channels) for node in CELL for name, _ in node],
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the nodes one after another."""
-        nodes = [x]
-        for node, operations in zip(CELL, self.operations, strict=True):
-            terms = [
-                operation(nodes[source])
-                for (_, source), operation in zip(node, operations, strict=True)
-            ]
+        nodes, operations = [x], iter(self.operations)
+        for node in CELL:
+            terms = [next(operations)(nodes[source]) for _, source in node]
             nodes.append(sum(terms[1:], terms[0]))
         return nodes[-1]
 
