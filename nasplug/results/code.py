@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
@@ -83,4 +84,5 @@ def training_program(space: SearchSpace, dataset: str, file: str, text: str) -> 
         "IMAGE_SET": dataset,
         "IMAGES": _FEW if is_small else _FEWER,
     }
-    return filled("train", constants)
+    program = filled("train", constants)
+    return program.replace("--space SPACE", f"--space {shlex.quote(space.name)}")
