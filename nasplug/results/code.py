@@ -16,7 +16,7 @@ TRAINING = "train.py"
 _IMAGE = re.compile(r"^IMAGE = \(\d+, (\d+)", re.MULTILINE)
 # Side up to which images are small; number of images in the program's example for small and for
 # large ones.
-_SMALL, _FEW, _FEWER = 32, 320, 64
+_SMALL, _FEW, _FEWER = 32, 640, 64
 
 
 def check_code(space: SearchSpace) -> None:

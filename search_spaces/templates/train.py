@@ -23,12 +23,12 @@ NETWORK = "network.py"
 SPACE = "nb201"
 IMAGE_SET = "cifar10"
 
-EPOCHS = 2
+EPOCHS = 3
 BATCH_SIZE = 32
 LEARNING_RATE = 0.05
 SEED = 0
 # Number of images of the example below.
-IMAGES = 320
+IMAGES = 640
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
