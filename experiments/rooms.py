@@ -24,6 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "search_spaces.canonical",
         "search_spaces.pricing",
         "search_spaces.costs",
+        "search_spaces.code",
         "search_spaces.simplify",
         "search_spaces.cell_arrays",
         "search_spaces.domains",
@@ -118,6 +119,9 @@ def modules() -> dict[str, Path]:
     found = {}
     for package, folder in FOLDERS.items():
         for file in sorted(folder.rglob("*.py")):
+            # Templates of code are read as text.
+            if file.parent.name == "templates":
+                continue
             parts = [package, *file.relative_to(folder).with_suffix("").parts]
             found[".".join(parts).removesuffix(".__init__")] = file
     return found

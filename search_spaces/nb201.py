@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.search_spaces.code import network_code
 from nasplug.search_spaces.costs import Cost, conv, elementwise, linear, norm, pool
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
@@ -94,6 +95,7 @@ class NB201(FiniteSpace):
     """
 
     name = "nb201"
+    writes_code = True
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -229,6 +231,24 @@ class NB201(FiniteSpace):
             NODE_EDGES,
             _cell_costs(digits, task or "cifar10"),
         )
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """The code of the benchmark's network of a cell; see `SearchSpace.to_code`."""
+        graph = self.to_graph(arch, task)
+        side, classes = TASKS[task or "cifar10"]
+        ops = iter(graph.ops[1:-1])
+        cell = tuple(tuple((next(ops), a) for a in range(node)) for node in range(1, 4))
+        constants = {
+            "IMAGE": (IMAGE_CHANNELS, side, side),
+            "CLASSES": classes,
+            "CELL": cell,
+            "CHANNELS": CHANNELS,
+            "CELLS_A_STAGE": CELLS_A_STAGE,
+        }
+        # The benchmark counts each bias of the classifier as a multiply-accumulate.
+        macs = graph.total("flops") - classes
+        costs = {"params": graph.total("params"), "flops": macs}
+        return network_code("nb201", constants, arch.arch_id, arch.text, costs, folded=False)
 
     def normal_form(self, graph: Graph) -> Graph:
         """The graph of the cell of equal function that has the smallest official index."""

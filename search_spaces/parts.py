@@ -58,6 +58,7 @@ class Part(SearchSpace):
         self.whole, self.choices = whole, dict(choices)
         self.name, self.deployed = whole.name, whole.deployed
         self.whole_networks, self.writes_onnx = whole.whole_networks, whole.writes_onnx
+        self.writes_code = whole.writes_code
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -181,6 +182,10 @@ class Part(SearchSpace):
     ) -> onnx.ModelProto:
         """The network of the whole space with random weights."""
         return self.whole.to_onnx(arch, seed, batch_size, task)
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """The code of the whole space."""
+        return self.whole.to_code(arch, task)
 
 
 class FinitePart(Part, FiniteSpace):

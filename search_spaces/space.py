@@ -69,7 +69,7 @@ class SearchSpace(ABC):
     5. `from_params`, for each trial, with values of `distributions`. It should read the values of
        those parameters alone that count: a trial fixes a parameter when it is first read.
     6. `parse`, for texts of users and of stored results; `to_onnx`, if `writes_onnx`, when networks
-       are exported or measured.
+       are exported or measured; `to_code`, if `writes_code`, when they are exported as code.
 
     Attributes:
         name: Name of the space.
@@ -77,6 +77,7 @@ class SearchSpace(ABC):
             predictors of whole networks read them.
         deployed: Whether its networks are files for an inference runtime, not code of a framework.
         writes_onnx: Whether `to_onnx` gives a network that can be run.
+        writes_code: Whether `to_code` gives a network that can be trained.
 
     Example:
         >>> import numpy as np
@@ -93,6 +94,7 @@ class SearchSpace(ABC):
     whole_networks: bool = False
     deployed: bool = False
     writes_onnx: bool = False
+    writes_code: bool = False
 
     @property
     def parts(self) -> Mapping[str, SearchSpace]:
@@ -216,6 +218,30 @@ class SearchSpace(ABC):
                 of 2 GB.
         """
         raise InputError(f"space {self.name} cannot write its networks as ONNX models")
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """Write the code of the network, to be trained: a Python file that needs PyTorch alone.
+
+        It defines a subclass `Network` of `torch.nn.Module` with an argument `num_classes`, and the
+        constants `IMAGE`, the shape of an image, and `CLASSES`.
+
+        Args:
+            arch: A member of this space.
+            task: One of `tasks`; the first if it is left out.
+
+        Raises:
+            InputError: If the space does not write code.
+
+        Example:
+            >>> import nasplug
+            >>> space = nasplug.space("macro")
+            >>> code = space.to_code(space.parse("02012100"))
+            >>> "class Network(nn.Module):" in code
+            True
+        """
+        raise InputError(
+            f"space {self.name} writes no code: the function that builds its networks is the code"
+        )
 
     @property
     @abstractmethod

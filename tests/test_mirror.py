@@ -39,6 +39,8 @@ COVERED: dict[str, tuple[str, ...]] = {
     "search_spaces/networks/test_network_space.py": ("search_spaces/space.py",),
     "search_spaces/nb101/test_pieces.py": ("search_spaces/coded_space.py",),
     "search_spaces/test_pricing.py": ("search_spaces/operators.py",),
+    # Every template is filled, and the network that it builds is counted and trained.
+    "search_spaces/test_code.py": ("search_spaces/templates/*.py",),
     # Random graphs are drawn for both.
     "search_spaces/test_graph.py": ("search_spaces/simplify.py",),
     "search_spaces/test_cell_arrays.py": ("search_spaces/nb101/arrays.py",),
@@ -192,6 +194,7 @@ COVERED: dict[str, tuple[str, ...]] = {
         "nasplug/reports/search_page.py",
     ),
     "nasplug/reports/test_study_report.py": ("nasplug/reports/study_page.py",),
+    "nasplug/results/test_export.py": ("nasplug/results/code.py",),
     # Commands are tested as users call them.
     "nasplug/test_cli.py": ("nasplug/commands/*.py",),
 }

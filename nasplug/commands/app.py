@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from nasplug.commands import export as exports
 from nasplug.commands import lists, predictors
 from nasplug.commands import measured as measurements
 from nasplug.commands import predict as predictions
@@ -173,6 +174,7 @@ for _function in (
     searches.worker,
     reports.report,
     predictions.predict,
+    exports.export,
     predictors.train,
     predictors.measure,
     measurements.measured,

@@ -10,7 +10,8 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,7 @@ __all__ = [
     "StudyName",
     "Threads",
     "Unit",
+    "code_written",
     "command",
     "command_line",
     "complain",
@@ -167,6 +169,17 @@ def _show_warning(message: Warning | str, *position: object, **options: object) 
 def complain(sentence: str) -> None:
     """Print a sentence on stderr."""
     print(f"nasplug: {sentence}", file=sys.stderr)
+
+
+def code_written(paths: Sequence[Path], folder: Path) -> str:
+    """Sentence on the code that was written to a folder; see `results.export.export_code`."""
+    from nasplug.results.code import TRAINING
+    from nasplug.text import counted
+
+    modules = [path for path in paths if path.name != TRAINING]
+    is_kept = len(modules) == len(paths)
+    trains = "to {0}, beside the train.py that was there" if is_kept else "and train.py to {0}"
+    return f"wrote the code of {counted(len(modules), 'network')} {trains.format(folder)}"
 
 
 def command_line() -> str:

@@ -21,6 +21,7 @@ from nasplug.commands.common import (
     StudyName,
     Threads,
     Unit,
+    code_written,
     command,
     command_line,
     complain,
@@ -78,6 +79,14 @@ Export = Annotated[
     Option(
         help="Folder for the networks of the front, as ONNX files; their weights are random, but "
         "for those of --space timm."
+    ),
+]
+Code = Annotated[
+    bool,
+    Option(
+        "--code",
+        help="With --export: write each network as a PyTorch module that can be trained, too, and "
+        "train.py, which trains one.",
     ),
 ]
 Evaluate = Annotated[
@@ -142,6 +151,7 @@ def search(
     every: Every = False,
     report: Report = None,
     export: Export = None,
+    code: Code = False,
     evaluate: Evaluate = "predicted",
     program: Program = None,
     objective: Objectives = None,
@@ -156,7 +166,9 @@ def search(
 
     opened = space_of(space, example)
     if export is not None:
-        check_export(opened, export)
+        check_export(opened, export, code)
+    elif code:
+        raise InputError("--code needs --export; name a folder for the code with it")
     result = nasplug.search(
         opened,
         hardware,
@@ -179,7 +191,7 @@ def search(
         objectives=objective or (),
         n_jobs=jobs,
     )
-    _write_files(result, report, export)
+    _write_files(result, report, export, code)
     _show(result, as_json, every)
 
 
@@ -193,11 +205,15 @@ def _show(result: SearchResult, as_json: bool, every: bool) -> None:
         result.show(console(), every, command_line())
 
 
-def _write_files(result: SearchResult, report: Path | None, export: Path | None) -> None:
+def _write_files(
+    result: SearchResult, report: Path | None, export: Path | None, code: bool
+) -> None:
     if report is not None:
         complain(f"wrote {', '.join(map(str, result.report(report, command_line())))}")
     if export is not None:
-        *networks, index = result.export(export)
+        written = result.export(export, code=code)
+        count = len(result.pareto)
+        networks, index, programs = written[:count], written[count], written[count + 1 :]
         size = sum(path.stat().st_size for path in networks) / 1e6
         listed = json.loads(index.read_text(encoding="utf-8"))["networks"]
         random = sum(entry["weights"].startswith("random") for entry in listed)
@@ -207,6 +223,8 @@ def _write_files(result: SearchResult, report: Path | None, export: Path | None)
             f"wrote {counted(len(networks), 'network')} with {weights} ({size:,.0f} MB), "
             f"and an index, to {export}"
         )
+        if programs:
+            complain(code_written(programs, export))
 
 
 @command

@@ -411,23 +411,29 @@ class SearchResult:
 
         return write_report(self, folder, command)
 
-    def export(self, folder: str | os.PathLike[str], seed: int = 0) -> list[Path]:
+    def export(
+        self, folder: str | os.PathLike[str], seed: int = 0, code: bool = False
+    ) -> list[Path]:
         """Write each network of the front as an ONNX file with random weights, and `index.json`.
 
         The files are `<rank>-<arch_id>.onnx`, for the image set and the batch size of the search.
         The index has architecture, predictions and SHA-256 of each file. A NAS-Bench-201 cell is
         written as the benchmark's network of fifteen cells.
 
+        With `code`, the file `<arch_id>.py` of each network defines it as a PyTorch module that can
+        be trained, and `train.py` trains one. A `train.py` that is there stays as it is.
+
         Args:
             folder: Folder for the files; created if it is missing.
             seed: Seed of the weights.
+            code: Whether to write the code of the networks, too.
 
         Returns:
-            Paths of the files, the index last.
+            Paths of the ONNX files, then of the index, then of the code.
 
         Raises:
-            InputError: If the space does not write networks, or the folder cannot be written or
-                has too little room.
+            InputError: If the space does not write networks or code, a file of the code's name is
+                there with other content, or the folder cannot be written or has too little room.
         """
         from nasplug.results.export import export
 
@@ -438,7 +444,7 @@ class SearchResult:
             "batch_size": self.batch_size,
         }
         archs = self._front_architectures()
-        return export(self.searched, archs, self.pareto, about, folder, seed)
+        return export(self.searched, archs, self.pareto, about, folder, seed, code)
 
 
 def _interval(predicted: Mapping[str, float], digits: int, name: str) -> str:

@@ -19,11 +19,11 @@ RETURNS: dict[type, tuple[str, ...]] = {
     Graph: ("normal_form", "to_graph", "to_network"),
     Integral: ("index", "__len__"),
     Mapping: ("parts", "standards", "totals"),
-    bool: ("has_networks", "whole_networks", "writes_onnx"),
+    bool: ("has_networks", "whole_networks", "writes_code", "writes_onnx"),
     dict: ("distributions", "to_params"),
     list: ("neighbors", "to_graphs"),
     np.ndarray: ("codes", "counts", "normal_codes"),
-    str: ("family_of", "name"),
+    str: ("family_of", "name", "to_code"),
     tuple: ("tasks",),
 }
 ITEMS = {"neighbors": Architecture, "tasks": str, "to_graphs": Graph}

@@ -38,7 +38,7 @@ def check_space(space: SearchSpace, count: int = 3, seed: int = 0) -> None:
     """Check that a space keeps the promises of `SearchSpace`.
 
     What the space also is or can do is checked too: `FiniteSpace`, `CodedSpace`, complete networks,
-    ONNX models, parts and standards.
+    ONNX models, code, parts and standards.
 
     Args:
         space: The space.
@@ -322,6 +322,7 @@ def _check_networks(space: Calls, arch: Architecture) -> None:
         expect_refusal(
             lambda: space.space.to_network(arch), "to_network of a space without networks"
         )
+    _check_code(space, arch)
     if not space.writes_onnx:
         expect_refusal(
             lambda: space.space.to_onnx(arch), "to_onnx of a space that writes no models"
@@ -336,6 +337,15 @@ def _check_networks(space: Calls, arch: Architecture) -> None:
     expect(images == 2, f"to_onnx writes a model with batch size {images} instead of 2")
     same = space.to_onnx(arch, seed=1, batch_size=2).SerializeToString()
     expect(same == model.SerializeToString(), "to_onnx writes different weights for equal seeds")
+
+
+def _check_code(space: Calls, arch: Architecture) -> None:
+    if not space.writes_code:
+        expect_refusal(lambda: space.space.to_code(arch), "to_code of a space that writes no code")
+        return
+    code = space.to_code(arch)
+    missing = [name for name in ("Network", "IMAGE", "CLASSES") if name not in code]
+    expect(not missing, f"the code that to_code writes lacks {', '.join(missing)}")
 
 
 def _check_parts(space: Calls, arch: Architecture) -> None:

@@ -12,11 +12,26 @@ if TYPE_CHECKING:
     import onnx
     from torch.nn import Module
 
-__all__ = ["WEIGHTS", "trained_onnx"]
+__all__ = ["WEIGHTS", "trained_code", "trained_onnx"]
 
 # Key of an ONNX model's metadata that says where its weights come from.
 WEIGHTS = "nasplug.weights"
 _OPSET = 17
+_CODE = '''"""Network {name} of timm, with its trained weights.
+
+Parameters: {params:,.0f}
+Multiply-accumulates: {macs:,.0f} for an image of 3x{side}x{side}
+"""
+
+from functools import partial
+
+import timm
+
+IMAGE = (3, {side}, {side})
+CLASSES = 1000
+# Another number of classes, as in Network(num_classes=10), gives a new last layer.
+Network = partial(timm.create_model, "{name}", pretrained=True)
+'''
 
 
 def trained_onnx(name: str, side: int, seed: int, batch_size: int) -> onnx.ModelProto:
@@ -53,6 +68,18 @@ def trained_onnx(name: str, side: int, seed: int, batch_size: int) -> onnx.Model
     entry = model.metadata_props.add()
     entry.key, entry.value = WEIGHTS, weights
     return model
+
+
+def trained_code(name: str, side: int, params: float, macs: float) -> str:
+    """Write the code that builds a network of timm with its trained weights.
+
+    Args:
+        name: Name that `timm.create_model` takes.
+        side: Side of the images, in pixels.
+        params: Parameters.
+        macs: Multiply-accumulates of one image.
+    """
+    return _CODE.format(name=name, side=side, params=params, macs=macs)
 
 
 def _module(name: str, side: int, seed: int) -> tuple[Module, str]:

@@ -60,6 +60,7 @@ class TimmSpace(FiniteSpace):
     deployed = True
     accuracy_source = "pytorch-image-models on ImageNet's 50,000 validation images"
     writer = "timm"
+    writes_code = True
 
     def __init__(self, pattern: str = "") -> None:
         trained = shipped_trained_networks()
@@ -181,6 +182,14 @@ class TimmSpace(FiniteSpace):
         self.validate(arch)
         name, _, side = arch.text.rpartition("@")
         return trained_onnx(name, int(side), seed, batch_size)
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """The code that builds the network with timm and its trained weights."""
+        from nasplug.trained.export import trained_code
+
+        graph = self.to_graph(arch, task)
+        name, _, side = arch.text.rpartition("@")
+        return trained_code(name, int(side), graph.total("params"), graph.total("flops"))
 
     def __len__(self) -> int:
         return len(self._texts)

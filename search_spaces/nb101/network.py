@@ -6,15 +6,17 @@ followed by a batch normalisation, which is folded into it, and a ReLU.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.nb101.cells import OPS, Cell
 from nasplug.search_spaces.nb101.costs import (
+    CELLS_A_STACK,
     CLASSES,
     IMAGE_CHANNELS,
     KERNELS,
     SIDE,
+    STACKS,
     STEM,
     stacks,
     vertex_channels,
@@ -24,7 +26,7 @@ from nasplug.search_spaces.networks.builder import NetworkBuilder
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["network", "onnx_model"]
+__all__ = ["code_constants", "network", "onnx_model"]
 
 
 def network(cell: Cell) -> Graph:
@@ -39,6 +41,20 @@ def onnx_model(
     """The network of a cell with random weights; see `builder.NetworkBuilder.onnx_model`."""
     net, output = _build(cell)
     return net.onnx_model(output, seed, batch_size, name)
+
+
+def code_constants(cell: Cell) -> dict[str, Any]:
+    """Constants of the template of a network's code."""
+    sources = [tuple(a for a in range(v) if cell.has(a, v)) for v in range(cell.vertices)]
+    return {
+        "IMAGE": (IMAGE_CHANNELS, SIDE, SIDE),
+        "CLASSES": CLASSES,
+        "VERTICES": tuple(zip(cell.ops[1:-1], sources[1:-1], strict=True)),
+        "OUTPUT": sources[-1],
+        "STEM": STEM,
+        "STACKS": STACKS,
+        "CELLS_A_STACK": CELLS_A_STACK,
+    }
 
 
 def _build(cell: Cell) -> tuple[NetworkBuilder, int]:

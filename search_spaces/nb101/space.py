@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.search_spaces.cell_arrays import CellArrays
+from nasplug.search_spaces.code import network_code
 from nasplug.search_spaces.coded_space import CodedSpace
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
@@ -63,6 +64,7 @@ class NB101(CodedSpace):
     name = "nb101"
     has_arrays = True
     writes_onnx = True
+    writes_code = True
 
     @property
     def has_networks(self) -> bool:
@@ -259,6 +261,16 @@ class NB101(CodedSpace):
 
         _check(task)
         return onnx_model(self.cell(arch), seed, batch_size, arch.arch_id)
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """The code of the benchmark's network of a cell; see `SearchSpace.to_code`."""
+        from nasplug.search_spaces.nb101.network import code_constants
+
+        graph, constants = self.to_graph(arch, task), code_constants(self.cell(arch))
+        # The benchmark counts each bias of the classifier as a multiply-accumulate.
+        macs = graph.total("flops") - constants["CLASSES"]
+        costs = {"params": graph.total("params"), "flops": macs}
+        return network_code("nb101", constants, arch.arch_id, arch.text, costs, folded=False)
 
     def normal_form(self, graph: Graph) -> Graph:
         """The graph of the cell that computes equal max-pools once; see `functions`."""

@@ -13,7 +13,7 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.networks.blocks import classifier, excitation, inverted_residual
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.encodings import integer_fields, json_value, shown
-from nasplug.search_spaces.networks.family import Choices, Decision, Family
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 from nasplug.search_spaces.networks.network_space import NetworkSpace
 
 __all__ = ["ACCEL", "accel"]
@@ -63,6 +63,18 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     return classifier(net, x, classes)
 
 
+def _code(chosen: Choices, images: Task) -> Code:
+    rows = [[chosen[f"block{b}_{letter}"] for letter in _CHOICES] for b in range(len(_BLOCKS))]
+    channels, strides = zip(*_BLOCKS, strict=True)
+    return "accel", {
+        "BLOCKS": tuple(map(tuple, rows)),
+        "CHANNELS": channels,
+        "STRIDES": strides,
+        "STEM": _STEM,
+        "HEAD": _HEAD,
+    }
+
+
 def _decisions() -> tuple[Decision, ...]:
     return tuple(
         Decision(
@@ -94,7 +106,7 @@ def _read(text: str) -> Choices:
     }
 
 
-ACCEL = Family("accel", _decisions(), _build, write=_write, read=_read)
+ACCEL = Family("accel", _decisions(), _build, write=_write, read=_read, code=_code)
 
 
 def accel() -> NetworkSpace:

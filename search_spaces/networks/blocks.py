@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.family import Decision, Value, at_least
@@ -12,6 +13,7 @@ __all__ = [
     "KERNELS",
     "WIDTHS",
     "Layer",
+    "SwishBlock",
     "block_decisions",
     "classifier",
     "excitation",
@@ -90,6 +92,39 @@ def inverted_residual(
         y = excite(net, y)
     y = net.conv(y, out_channels)
     return net.add(y, x) if stride == 1 and net.channels(x) == out_channels else y
+
+
+class SwishBlock(NamedTuple):
+    """Block of a MobileNetV3.
+
+    Attributes:
+        channels: Channels of the output.
+        hidden: Channels inside the block.
+        kernel: Side of the window, in pixels.
+        stride: Step of the window.
+        squeezed: Channels inside the excitation; 0 for a block without one.
+        swish: Whether the activation is a hard-swish instead of a ReLU.
+    """
+
+    channels: int
+    hidden: int
+    kernel: int
+    stride: int
+    squeezed: int
+    swish: bool
+
+    def add_to(self, net: NetworkBuilder, x: int) -> int:
+        """Append the block to a network."""
+        activation = NetworkBuilder.hard_swish if self.swish else NetworkBuilder.relu
+        excite = excitation(self.squeezed, NetworkBuilder.relu, NetworkBuilder.hard_sigmoid)
+        return inverted_residual(
+            *(net, x, self.channels, self.kernel, self.stride, self.hidden, activation),
+            excite if self.squeezed else None,
+        )
+
+    def row(self) -> tuple[int | str, ...]:
+        """The row of a template's constant `BLOCKS`."""
+        return (*self[:-1], "hard_swish" if self.swish else "relu")
 
 
 def classifier(net: NetworkBuilder, x: int, classes: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nasplug.search_spaces.networks.blocks import DENSE_KERNELS, WIDTHS, block_decisions
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 
 __all__ = ["ALEXNET", "VGG"]
 
@@ -41,6 +41,20 @@ def _alexnet(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     return _linear_layers(net, x, chosen, classes)
 
 
+def _hidden(chosen: Choices) -> tuple[int, ...]:
+    """Features of the hidden linear layers."""
+    return tuple(make_divisible(_FEATURES * chosen[f"w_{layer}"]) for layer in (6, 7))
+
+
+def _alexnet_code(chosen: Choices, images: Task) -> Code:
+    rows = []
+    for layer, (channels, _) in enumerate(_LAYERS, start=1):
+        width, kernel = make_divisible(channels * chosen[f"w_{layer}"]), chosen[f"k_{layer}"]
+        stride, padding = (4, (kernel - 7) // 2) if layer == 1 else (1, kernel // 2)
+        rows.append((width, kernel, stride, padding, layer in _POOLED))
+    return "alexnet", {"CONVOLUTIONS": tuple(rows), "HIDDEN": _hidden(chosen)}
+
+
 # The one-column form of Krizhevsky, arXiv 1404.5997.
 ALEXNET = Family(
     "alexnet",
@@ -53,6 +67,7 @@ ALEXNET = Family(
     ),
     _alexnet,
     standards={"alexnet": {}},
+    code=_alexnet_code,
 )
 
 # Channels of VGG's stages, and the number of convolutions in each stage of VGG-16.
@@ -69,6 +84,17 @@ def _vgg(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
             x = net.relu(net.conv(x, width, chosen[f"k_{s}_{b}"]))
         x = net.max_pool(x, 2, 2)
     return _linear_layers(net, x, chosen, classes)
+
+
+def _vgg_code(chosen: Choices, images: Task) -> Code:
+    stages = tuple(
+        (
+            make_divisible(channels * chosen[f"w_{s}"]),
+            tuple(chosen[f"k_{s}_{b}"] for b in range(1, chosen[f"d_{s}"] + 1)),
+        )
+        for s, channels in enumerate(_CHANNELS, start=1)
+    )
+    return "vgg", {"STAGES": stages, "HIDDEN": _hidden(chosen)}
 
 
 def _vgg_decisions() -> tuple[Decision, ...]:
@@ -95,4 +121,5 @@ VGG = Family(
         "vgg13": _depths(2, 2, 2, 2, 2),
         "vgg19": _depths(2, 2, 4, 4, 4),
     },
+    code=_vgg_code,
 )

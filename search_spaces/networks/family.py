@@ -8,7 +8,7 @@ from typing import Any
 
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 
-__all__ = ["IMAGENET", "Choices", "Decision", "Family", "Task", "Value", "at_least"]
+__all__ = ["IMAGENET", "Choices", "Code", "Decision", "Family", "Task", "Value", "at_least"]
 
 Value = int | float | str | bool
 # A value for each decision, by name.
@@ -51,6 +51,10 @@ class Task:
 IMAGENET: Mapping[str, Task] = {"imagenet": Task(224, 1000)}
 
 
+# Name of a template of `templates/`, and values of its constants.
+Code = tuple[str, Mapping[str, Any]]
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of networks.
@@ -68,6 +72,8 @@ class Family:
         write: The benchmark's own text for an architecture; None for `name=value` pairs.
         read: Reads the benchmark's own text to choices; None for a text of another form, which is
             then read as `name=value` pairs; raises InputError.
+        code: The template of the network's code, and the values of its constants; None if there is
+            no template.
     """
 
     name: str
@@ -79,6 +85,7 @@ class Family:
     identity: Callable[[Choices], str] | None = None
     write: Callable[[Choices], str] | None = None
     read: Callable[[str], Choices | None] | None = None
+    code: Callable[[Choices, Task], Code] | None = None
 
     def __post_init__(self) -> None:
         earlier: dict[str, Decision] = {}

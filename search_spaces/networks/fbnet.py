@@ -8,13 +8,14 @@ its CIFAR-100 networks, which keep the image's 32 pixels through the first two s
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.networks.blocks import classifier
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.encodings import json_value, shown
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 from nasplug.search_spaces.networks.network_space import NetworkSpace
 
 __all__ = ["FBNET", "OPS", "fbnet"]
@@ -75,6 +76,17 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     return classifier(net, x, classes)
 
 
+def _code(chosen: Choices, images: Task) -> Code:
+    large = images.side > _SMALL_IMAGE
+    ops = iter(_ops(chosen))
+    stages = tuple(
+        (channels, strides[large], tuple(itertools.islice(ops, depth)))
+        for depth, channels, *strides in _STAGES
+    )
+    stem = {"STEM": _STEM, "STEM_STRIDE": 2 if large else 1}
+    return "fbnet", {"STAGES": stages, "HEAD": _HEADS[large], **stem}
+
+
 def _ops(chosen: Choices) -> list[str]:
     return [chosen[f"op_{layer}"] for layer in range(1, _LAYERS + 1)]
 
@@ -109,6 +121,7 @@ FBNET = Family(
     identity=_identity,
     write=lambda chosen: "|".join(_ops(chosen)),
     read=_read,
+    code=_code,
 )
 
 

@@ -14,7 +14,7 @@ from nasplug.search_spaces.networks.blocks import (
     classifier,
 )
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 
 __all__ = ["GOOGLENET"]
 
@@ -49,6 +49,15 @@ def _inception(net: NetworkBuilder, x: int, channels: tuple[int, ...], k: int, j
     )
 
 
+def _channels(
+    modules: tuple[tuple[int, ...], ...], s: int, b: int, chosen: Choices
+) -> tuple[int, ...]:
+    """Channels of a module of a stage."""
+    # A module beyond the standard network's is like its last one.
+    standard = modules[min(b, len(modules)) - 1]
+    return tuple(make_divisible(c * chosen[f"w_{s}_{b}"]) for c in standard)
+
+
 def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     x = _conv(net, net.input, make_divisible(64 * chosen["w_1"]), chosen["k_1"], stride=2)
     x = net.max_pool(x, 3, 2, ceil=True)
@@ -59,11 +68,24 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
         if s > 3:
             x = net.max_pool(x, 3 if s == 4 else 2, 2, ceil=True)
         for b in range(1, chosen[f"d_{s}"] + 1):
-            # A module beyond the standard network's is like its last one.
-            channels = modules[min(b, len(modules)) - 1]
-            scaled = tuple(make_divisible(c * chosen[f"w_{s}_{b}"]) for c in channels)
-            x = _inception(net, x, scaled, chosen[f"k_{s}_{b}"], chosen[f"j_{s}_{b}"])
+            channels = _channels(modules, s, b, chosen)
+            x = _inception(net, x, channels, chosen[f"k_{s}_{b}"], chosen[f"j_{s}_{b}"])
     return classifier(net, x, classes)
+
+
+def _code(chosen: Choices, images: Task) -> Code:
+    stages = []
+    for s, modules in _STAGES.items():
+        rows = []
+        for b in range(1, chosen[f"d_{s}"] + 1):
+            channels = _channels(modules, s, b, chosen)
+            direct, *pairs, pooled = channels
+            windows = chosen[f"k_{s}_{b}"], chosen[f"j_{s}_{b}"]
+            rows.append((direct, tuple(pairs[:2]), tuple(pairs[2:]), pooled, *windows))
+        stages.append(tuple(rows))
+    stem = [(make_divisible(64 * chosen["w_1"]), chosen["k_1"])]
+    stem += [(make_divisible(192 * chosen["w_2"]), chosen["k_2"])]
+    return "googlenet", {"STEM": tuple(stem), "STAGES": tuple(stages)}
 
 
 def _decisions() -> tuple[Decision, ...]:
@@ -84,4 +106,5 @@ GOOGLENET = Family(
         "googlenet": {},
         "googlenet_5x5": {d.name: 5 for d in _decisions() if d.name.startswith("j_")},
     },
+    code=_code,
 )

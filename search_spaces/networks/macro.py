@@ -7,11 +7,13 @@ convolution without activation. 3,969 of the networks differ.
 
 from __future__ import annotations
 
+import itertools
+
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.networks.blocks import classifier, inverted_residual
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.encodings import shown
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 from nasplug.search_spaces.networks.network_space import FiniteNetworkSpace
 
 __all__ = ["MACRO", "macro"]
@@ -41,6 +43,12 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
                 x = inverted_residual(net, x, channels, kernel, stride, hidden, NetworkBuilder.relu)
     x = net.relu(net.conv(x, _HEAD))
     return classifier(net, x, classes)
+
+
+def _code(chosen: Choices, images: Task) -> Code:
+    ops = iter([chosen[f"block_{k}"] for k in range(1, sum(_STAGES) + 1)])
+    stages = tuple(tuple(itertools.islice(ops, depth)) for depth in _STAGES)
+    return "macro", {"STAGES": stages, "STEM": _STEM, "HEAD": _HEAD}
 
 
 def _write(chosen: Choices) -> str:
@@ -73,6 +81,7 @@ MACRO = Family(
     identity=_identity,
     write=_write,
     read=_read,
+    code=_code,
 )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nasplug.search_spaces.networks.blocks import (
     KERNELS,
@@ -15,7 +16,7 @@ from nasplug.search_spaces.networks.blocks import (
     inverted_residual,
 )
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 
 __all__ = ["EFFICIENTNET", "MNASNET", "MOBILENETV2"]
 
@@ -50,6 +51,29 @@ def _decisions(
     return (*decisions, *further, Decision(f"w_{len(stages) + 1}", WIDTHS, 1.0))
 
 
+class _Block(NamedTuple):
+    """Block of a network; `stage` is counted from 1."""
+
+    channels: int
+    expansion: int
+    kernel: int
+    stride: int
+    stage: int
+
+
+def _blocks(stages: tuple[_Stage, ...], chosen: Choices) -> Iterator[_Block]:
+    for s, stage in enumerate(stages, start=1):
+        channels = make_divisible(stage.channels * chosen[f"w_{s}"])
+        for b in range(1, chosen[f"d_{s}"] + 1):
+            stride = stage.stride if b == 1 else 1
+            yield _Block(channels, chosen[f"e_{s}_{b}"], chosen[f"k_{s}_{b}"], stride, s)
+
+
+def _head(stages: tuple[_Stage, ...], chosen: Choices) -> int:
+    """Channels of the last convolution."""
+    return make_divisible(_HEAD * chosen[f"w_{len(stages) + 1}"])
+
+
 def _stages_and_head(
     net: NetworkBuilder,
     x: int,
@@ -64,22 +88,35 @@ def _stages_and_head(
     `excite` makes the excitation of a block from its stage, counted from 1, and the channels of its
     input.
     """
-    for s, stage in enumerate(stages, start=1):
-        out_channels = make_divisible(stage.channels * chosen[f"w_{s}"])
-        for b in range(1, chosen[f"d_{s}"] + 1):
-            channels = net.channels(x)
-            x = inverted_residual(
-                net,
-                x,
-                out_channels,
-                chosen[f"k_{s}_{b}"],
-                stage.stride if b == 1 else 1,
-                channels * chosen[f"e_{s}_{b}"],
-                activation,
-                excite(s, channels),
-            )
-    width = make_divisible(_HEAD * chosen[f"w_{len(stages) + 1}"])
-    return classifier(net, activation(net, net.conv(x, width)), classes)
+    for block in _blocks(stages, chosen):
+        channels = net.channels(x)
+        x = inverted_residual(
+            net,
+            x,
+            block.channels,
+            block.kernel,
+            block.stride,
+            channels * block.expansion,
+            activation,
+            excite(block.stage, channels),
+        )
+    x = activation(net, net.conv(x, _head(stages, chosen)))
+    return classifier(net, x, classes)
+
+
+def _coder(template: str, stages: tuple[_Stage, ...]) -> Callable[[Choices, Task], Code]:
+    """Make the `code` of a family."""
+
+    def code(chosen: Choices, images: Task) -> Code:
+        stem: tuple[int, ...] = (make_divisible(32 * chosen["w_0"]), chosen["k_0"])
+        rows: list[tuple[int, ...]] = [block[:-1] for block in _blocks(stages, chosen)]
+        if template == "mnasnet":
+            stem = (*stem, make_divisible(16 * chosen["w_0"]))
+            excited = [chosen[f"se_{block.stage}"] for block in _blocks(stages, chosen)]
+            rows = [(*row, is_excited) for row, is_excited in zip(rows, excited, strict=True)]
+        return template, {"STEM": stem, "HEAD": _head(stages, chosen), "BLOCKS": tuple(rows)}
+
+    return code
 
 
 def _excitation(channels: int, activation: Layer) -> Layer:
@@ -109,6 +146,7 @@ MOBILENETV2 = Family(
     _decisions(_MOBILENETV2, (1, 3, 4, 6)),
     _mobilenetv2,
     standards={"mobilenetv2": {}},
+    code=_coder("mobilenetv2", _MOBILENETV2),
 )
 
 _MNASNET = (
@@ -141,6 +179,7 @@ MNASNET = Family(
     ),
     _mnasnet,
     standards={"mnasnet1.0": {}},
+    code=_coder("mnasnet", _MNASNET),
 )
 
 _EFFICIENTNET = (
@@ -168,4 +207,5 @@ EFFICIENTNET = Family(
     _decisions(_EFFICIENTNET, (1, 3, 4, 6)),
     _efficientnet,
     standards={"efficientnet_b0": {}},
+    code=_coder("efficientnet", _EFFICIENTNET),
 )

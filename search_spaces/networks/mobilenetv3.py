@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nasplug.search_spaces.networks.blocks import (
     KERNELS,
     WIDTHS,
+    SwishBlock,
     block_decisions,
-    excitation,
-    inverted_residual,
 )
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, Value
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task, Value
 
 __all__ = ["MOBILENETV3"]
 
@@ -52,33 +52,47 @@ _DEPTHS = (1, 2, 3, 4)
 _EXPANSIONS = (0.5, 0.75, 1.0, 1.25)
 
 
-def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
-    stages, features = _VARIANTS[chosen["variant"]]
-    x = net.hard_swish(net.conv(net.input, make_divisible(_STEM * chosen["w_0"]), 3, stride=2))
-    standard_channels = _STEM
-    for s, stage in enumerate(stages, start=1):
+def _stem(chosen: Choices) -> int:
+    """Channels of the first convolution."""
+    return make_divisible(_STEM * chosen["w_0"])
+
+
+def _features(chosen: Choices) -> int:
+    """Features of the hidden linear layer."""
+    return make_divisible(_VARIANTS[chosen["variant"]][1] * chosen["w_7"])
+
+
+def _blocks(chosen: Choices) -> Iterator[SwishBlock]:
+    channels, standard_channels = _stem(chosen), _STEM
+    for s, stage in enumerate(_VARIANTS[chosen["variant"]][0], start=1):
         width = make_divisible(stage.channels * chosen[f"w_{s}"])
         for b in range(1, chosen[f"d_{s}"] + 1):
             # A block beyond the standard network's is like its last one.
             expansion = stage.hidden[min(b, len(stage.hidden)) - 1] / standard_channels
-            hidden = make_divisible(net.channels(x) * expansion * chosen[f"e_{s}_{b}"])
-            squeezed = make_divisible(hidden // 4)
-            excite = excitation(squeezed, NetworkBuilder.relu, NetworkBuilder.hard_sigmoid)
-            x = inverted_residual(
-                net,
-                x,
-                width,
-                chosen[f"k_{s}_{b}"],
-                stage.stride if b == 1 else 1,
-                hidden,
-                NetworkBuilder.hard_swish if stage.swish else NetworkBuilder.relu,
-                excite if stage.excited else None,
-            )
-            standard_channels = stage.channels
+            hidden = make_divisible(channels * expansion * chosen[f"e_{s}_{b}"])
+            stride = stage.stride if b == 1 else 1
+            squeezed = make_divisible(hidden // 4) if stage.excited else 0
+            yield SwishBlock(width, hidden, chosen[f"k_{s}_{b}"], stride, squeezed, stage.swish)
+            channels, standard_channels = width, stage.channels
+
+
+def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
+    x = net.hard_swish(net.conv(net.input, _stem(chosen), 3, stride=2))
+    for block in _blocks(chosen):
+        x = block.add_to(net, x)
     x = net.hard_swish(net.conv(x, 6 * net.channels(x)))
     x = net.flatten(net.global_pool(x))
-    x = net.hard_swish(net.linear(x, make_divisible(features * chosen["w_7"])))
+    x = net.hard_swish(net.linear(x, _features(chosen)))
     return net.linear(x, classes)
+
+
+def _code(chosen: Choices, images: Task) -> Code:
+    blocks = tuple(block.row() for block in _blocks(chosen))
+    return "mobilenetv3", {
+        "STEM": _stem(chosen),
+        "FEATURES": _features(chosen),
+        "BLOCKS": blocks,
+    }
 
 
 def _decisions() -> tuple[Decision, ...]:
@@ -107,4 +121,5 @@ MOBILENETV3 = Family(
     _decisions(),
     _build,
     standards={"mobilenetv3_large": {}, "mobilenetv3_small": _small()},
+    code=_code,
 )

@@ -13,7 +13,7 @@ from nasplug.search_spaces.nb201 import CELL_EDGES, CELLS_A_STAGE, CHANNELS, NB2
 from nasplug.search_spaces.nb201 import TASKS as NB201_TASKS
 from nasplug.search_spaces.networks.blocks import classifier
 from nasplug.search_spaces.networks.builder import NetworkBuilder
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 from nasplug.search_spaces.simplify import simplify
 from nasplug.search_spaces.space import Architecture
 
@@ -85,6 +85,31 @@ def _identity(chosen: Choices) -> str:
     return simplify(_cells().to_graph(cell)).canonical_hash
 
 
+def _code(chosen: Choices, images: Task) -> Code:
+    """The code of a cell without the operations that have no influence on its output.
+
+    An edge that does not count is `none`, and a node has no such edge beside others.
+    """
+    ops = {edge: chosen["op_{}_{}".format(*edge)] for edge in CELL_EDGES}
+    fed = {0}
+    for node in range(1, 4):
+        if any(ops[a, node] != "none" for a in fed):
+            fed.add(node)
+    used = {3}
+    for node in (2, 1):
+        if any(ops[node, b] != "none" for b in used if b > node):
+            used.add(node)
+    nodes = []
+    for node in range(1, 4):
+        terms = tuple(
+            (ops[a, node], a)
+            for a in range(node)
+            if ops[a, node] != "none" and a in fed and node in used
+        )
+        nodes.append(terms or (("none", 0),))
+    return "nb201", {"CELL": tuple(nodes), "CHANNELS": CHANNELS, "CELLS_A_STAGE": CELLS_A_STAGE}
+
+
 NASBENCH201 = Family(
     "nasbench201",
     tuple(Decision(f"op_{a}_{b}", OPS, _RESNET[a, b]) for a, b in CELL_EDGES),
@@ -93,6 +118,7 @@ NASBENCH201 = Family(
     identity=_identity,
     write=lambda chosen: _cells().from_params(chosen).text,
     read=lambda text: _cells().to_params(_cells().parse(text)),
+    code=_code,
 )
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.search_spaces.code import network_code
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.networks.builder import NetworkBuilder
-from nasplug.search_spaces.networks.family import Decision, Family, Value
+from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task, Value
 from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class NetworkSpace(SearchSpace):
     def __init__(self, family: Family, name: str | None = None) -> None:
         self.family = family
         self.name = name or family.name
+        self.writes_code = family.code is not None
         self._decisions = family.decisions
         self._position = {decision.name: k for k, decision in enumerate(family.decisions)}
         self._defaults = tuple(d.choices.index(d.default) for d in family.decisions)
@@ -252,15 +254,21 @@ class NetworkSpace(SearchSpace):
             pairs[name] = words[word]
         return pairs
 
-    def _built(self, arch: Architecture, task: str | None) -> tuple[NetworkBuilder, int]:
-        chosen = self._chosen(self._digits(arch))
+    def _images(self, chosen: Choices, task: str | None) -> Task:
+        """Side of the images of an image set, or that which a decision sets, and the classes."""
         name = self.tasks[0] if task is None else task
         if name not in self.family.tasks:
             likely = closest(name, self.family.tasks)
             raise InputError(f"unknown image set {name!r}; known: {likely}")
         images = self.family.tasks[name]
-        side = images.side if self.family.side is None else self.family.side(chosen)
-        builder = NetworkBuilder(side)
+        if self.family.side is None:
+            return images
+        return Task(self.family.side(chosen), images.classes)
+
+    def _built(self, arch: Architecture, task: str | None) -> tuple[NetworkBuilder, int]:
+        chosen = self._chosen(self._digits(arch))
+        images = self._images(chosen, task)
+        builder = NetworkBuilder(images.side)
         return builder, self.family.build(builder, chosen, images.classes)
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
@@ -274,6 +282,23 @@ class NetworkSpace(SearchSpace):
         """The network with random weights; see `SearchSpace.to_onnx`."""
         builder, output = self._built(arch, task)
         return builder.onnx_model(output, seed, batch_size, arch.arch_id)
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """The code of the network; see `SearchSpace.to_code`."""
+        if self.family.code is None:
+            return super().to_code(arch, task)
+        chosen = self._chosen(self._digits(arch))
+        images = self._images(chosen, task)
+        template, constants = self.family.code(chosen, images)
+        graph = self.to_graph(arch, task)
+        return network_code(
+            template,
+            {"IMAGE": (3, images.side, images.side), "CLASSES": images.classes, **constants},
+            arch.arch_id,
+            arch.text,
+            {name: graph.total(name) for name in ("params", "flops")},
+            folded=True,
+        )
 
 
 class FiniteNetworkSpace(NetworkSpace, FiniteSpace):

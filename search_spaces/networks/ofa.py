@@ -7,19 +7,14 @@ pixels. HELP does not say which width it measured; the network that it deploys h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.networks.blocks import (
-    KERNELS,
-    block_decisions,
-    excitation,
-    inverted_residual,
-)
+from nasplug.search_spaces.networks.blocks import KERNELS, SwishBlock, block_decisions
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
 from nasplug.search_spaces.networks.encodings import integer_fields, json_value, shown
-from nasplug.search_spaces.networks.family import Choices, Decision, Family
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 from nasplug.search_spaces.networks.network_space import NetworkSpace
 
 __all__ = ["OFA", "ofa"]
@@ -46,27 +41,35 @@ def _channels(standard: int) -> int:
     return make_divisible(standard * _WIDTH)
 
 
-def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
-    x = net.hard_swish(net.conv(net.input, _channels(16), 3, stride=2))
-    x = inverted_residual(net, x, _channels(16), 3, 1, net.channels(x), NetworkBuilder.relu)
-    for s, (channels, stride, excited, swish) in enumerate(_STAGES, start=1):
+# Channels of the first convolution, of the last one, and of the one after the pooling.
+_STEM, _HEAD, _FEATURES = _channels(16), _channels(960), _channels(1280)
+
+
+def _elastic_blocks(chosen: Choices) -> Iterator[SwishBlock]:
+    yield SwishBlock(_STEM, _STEM, kernel=3, stride=1, squeezed=0, swish=False)
+    in_channels = _STEM
+    for s, (standard, first_stride, excited, swish) in enumerate(_STAGES, start=1):
+        channels = _channels(standard)
         for b in range(1, chosen[f"d_{s}"] + 1):
-            hidden = make_divisible(net.channels(x) * chosen[f"e_{s}_{b}"])
-            squeezed = make_divisible(hidden // 4)
-            excite = excitation(squeezed, NetworkBuilder.relu, NetworkBuilder.hard_sigmoid)
-            x = inverted_residual(
-                net,
-                x,
-                _channels(channels),
-                chosen[f"k_{s}_{b}"],
-                stride if b == 1 else 1,
-                hidden,
-                NetworkBuilder.hard_swish if swish else NetworkBuilder.relu,
-                excite if excited else None,
-            )
-    x = net.global_pool(net.hard_swish(net.conv(x, _channels(960))))
-    x = net.hard_swish(net.conv(x, _channels(1280), bias=False))
+            hidden = make_divisible(in_channels * chosen[f"e_{s}_{b}"])
+            stride = first_stride if b == 1 else 1
+            squeezed = make_divisible(hidden // 4) if excited else 0
+            yield SwishBlock(channels, hidden, chosen[f"k_{s}_{b}"], stride, squeezed, swish)
+            in_channels = channels
+
+
+def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
+    x = net.hard_swish(net.conv(net.input, _STEM, 3, stride=2))
+    for block in _elastic_blocks(chosen):
+        x = block.add_to(net, x)
+    x = net.global_pool(net.hard_swish(net.conv(x, _HEAD)))
+    x = net.hard_swish(net.conv(x, _FEATURES, bias=False))
     return net.linear(net.flatten(x), classes)
+
+
+def _code(chosen: Choices, images: Task) -> Code:
+    blocks = tuple(block.row() for block in _elastic_blocks(chosen))
+    return "ofa", {"STEM": _STEM, "HEAD": _HEAD, "FEATURES": _FEATURES, "BLOCKS": blocks}
 
 
 def _decisions() -> tuple[Decision, ...]:
@@ -116,6 +119,7 @@ OFA = Family(
     side=lambda chosen: int(chosen["r"]),
     write=_write,
     read=_read,
+    code=_code,
 )
 
 

@@ -10,7 +10,7 @@ from nasplug.search_spaces.networks.blocks import (
     classifier,
 )
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 
 __all__ = ["RESNET"]
 
@@ -46,6 +46,19 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     return classifier(net, x, classes)
 
 
+def _code(chosen: Choices, images: Task) -> Code:
+    stages = tuple(
+        (
+            make_divisible(channels * chosen[f"w_{s}"]),
+            tuple(chosen[f"k_{s}_{b}"] for b in range(1, chosen[f"d_{s}"] + 1)),
+        )
+        for s, channels in enumerate(_CHANNELS, start=1)
+    )
+    template = "resnet" if chosen["block"] == "basic" else "resnet_bottleneck"
+    stem = (make_divisible(64 * chosen["w_0"]), chosen["k_0"])
+    return template, {"STEM": stem, "STAGES": stages}
+
+
 def _decisions() -> tuple[Decision, ...]:
     decisions = [
         Decision("block", tuple(_EXPANSION), "basic"),
@@ -70,4 +83,5 @@ RESNET = Family(
         "resnet34": _DEEPER,
         "resnet50": {**_DEEPER, "block": "bottleneck"},
     },
+    code=_code,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nasplug.search_spaces.networks.blocks import DENSE_KERNELS, KERNELS, WIDTHS
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family
+from nasplug.search_spaces.networks.family import Choices, Code, Decision, Family, Task
 
 __all__ = ["SQUEEZENET"]
 
@@ -34,6 +34,20 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     return net.flatten(net.global_pool(x))
 
 
+def _code(chosen: Choices, images: Task) -> Code:
+    first, pooled = _RELEASES[chosen["release"]]
+    fires = tuple(
+        (
+            make_divisible(squeezed * chosen[f"s_{m}"]),
+            make_divisible(expanded * chosen[f"w_{m}"]),
+            chosen[f"k_{m}"],
+        )
+        for m, (squeezed, expanded) in enumerate(_FIRES, start=1)
+    )
+    stem = (make_divisible(first * chosen["w_0"]), chosen["k_0"])
+    return "squeezenet", {"STEM": stem, "FIRES": fires, "POOLED": pooled}
+
+
 def _decisions() -> tuple[Decision, ...]:
     decisions = [
         Decision("release", tuple(_RELEASES), "1.0"),
@@ -52,4 +66,5 @@ SQUEEZENET = Family(
     _decisions(),
     _build,
     standards={"squeezenet1.0": {}, "squeezenet1.1": {"release": "1.1", "k_0": 3}},
+    code=_code,
 )

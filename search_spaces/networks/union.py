@@ -36,6 +36,7 @@ class NetworkUnion(SearchSpace):
 
     whole_networks = True
     writes_onnx = True
+    writes_code = True
 
     def __init__(self, name: str, spaces: Sequence[NetworkSpace]) -> None:
         self.name = name
@@ -165,6 +166,12 @@ class NetworkUnion(SearchSpace):
         space, inner = self.unwrap(arch)
         self._check_task(task)
         return space.to_onnx(inner, seed, batch_size)
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """The code of the network; see `SearchSpace.to_code`."""
+        space, inner = self.unwrap(arch)
+        self._check_task(task)
+        return space.to_code(inner)
 
     def _check_task(self, task: str | None) -> None:
         if task not in (None, *self.tasks):

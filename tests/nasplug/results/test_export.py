@@ -1,4 +1,4 @@
-"""The networks of a front as ONNX files, run in ONNX Runtime."""
+"""Networks as ONNX files, run in ONNX Runtime, and as code."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from nasplug import search_spaces
 from nasplug.cli import app
+from nasplug.results.export import export
 from nasplug.search_spaces import InputError, SearchSpace, space
 from nasplug.searching.search import SearchResult, search
 
@@ -114,12 +115,14 @@ def test_a_space_without_networks_is_refused_before_the_search(
 def test_the_command_writes_networks_and_says_what_they_are(find: Find, tmp_path: Path) -> None:
     words = ["search", "--space", NETS.name, "--hw", "RTX 3090", "--n-trials", "2", "--json"]
     words += ["--pool-size", "30", "--storage", "memory", "--export", str(tmp_path / "nets")]
-    result = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(app, [*words, "--code"])
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     count = len(told["pareto"])
     assert len(list((tmp_path / "nets").glob("*.onnx"))) == count
     assert f"wrote {count} networks with random weights" in result.stderr
+    assert f"wrote the code of {count} networks and train.py to" in result.stderr
+    assert len(list((tmp_path / "nets").glob("mobilenetv2_*.py"))) == count
     assert SAID in result.stderr
 
 
@@ -135,3 +138,102 @@ def test_cells_are_exported_as_the_networks_of_the_benchmark(
     assert given.shape == [1, 3, 32, 32]
     (answer,) = session.run(None, {given.name: np.zeros(given.shape, np.float32)})
     assert answer.shape == (1, 100)
+
+
+def test_a_front_is_exported_as_code_beside_its_files(tmp_path: Path) -> None:
+    chains = space("macro")
+    archs = [chains.parse("02012100"), chains.parse("00000000")]
+    rows = [{"arch": a.text, "arch_id": a.arch_id, "params": 1} for a in archs]
+    about = {"space": "macro", "dataset": "cifar10", "hardware": None, "batch_size": 1}
+    plain = export(chains, archs, rows, about, tmp_path)
+    paths = export(chains, archs, rows, about, tmp_path, code=True)
+    assert paths[:3] == plain
+    first, second, program = paths[3:]
+    names = [f"{arch.arch_id.replace('-', '_')}.py" for arch in archs]
+    assert [first.name, second.name, program.name] == [*names, "train.py"]
+    listed = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))["networks"]
+    assert [row["code"] for row in listed] == names
+    text = program.read_text(encoding="utf-8")
+    assert f'NETWORK = "{names[0]}"\nSPACE = "macro"\nIMAGE_SET = "cifar10"\n' in text
+    # By now the user's own data are in the program.
+    program.write_text("mine", encoding="utf-8")
+    assert export(chains, archs, rows, about, tmp_path, code=True) == paths[:-1]
+    assert program.read_text(encoding="utf-8") == "mine"
+    second.write_text("mine too", encoding="utf-8")
+    with pytest.raises(InputError, match="is there and differs from what would be written"):
+        export(chains, archs, rows, about, tmp_path, code=True)
+    assert second.read_text(encoding="utf-8") == "mine too"
+
+
+def exported(*words: str) -> tuple[int, str, list[str]]:
+    """Exit code, error output and output lines of the command export."""
+    result = CliRunner().invoke(app, ["export", *words])
+    return result.exit_code, result.stderr, result.stdout.splitlines()
+
+
+def test_the_command_writes_code_of_texts_names_and_indices(tmp_path: Path) -> None:
+    folder, cells = tmp_path / "new" / "nets", space("nb201")
+    texts = [cells[7].text, "7", "8"]
+    code, said, lines = exported(*texts, "--code", "--out", str(folder), "--dataset", "cifar100")
+    assert (code, said) == (0, f"nasplug: wrote the code of 2 networks and train.py to {folder}\n")
+    stems = [cells[k].arch_id.replace("-", "_") for k in (7, 8)]
+    assert lines == [str(folder / f"{stem}.py") for stem in stems] + [str(folder / "train.py")]
+    assert "CLASSES = 100\n" in Path(lines[0]).read_text(encoding="utf-8")
+    words = ("resnet18", "--space", "nnlqp", "--code", "--out", str(folder))
+    assert exported(*words)[1].endswith(f"to {folder}, beside the train.py that was there\n")
+    trained = ("timm:resnet50.a1_in1k", "--code", "--out", str(tmp_path / "timm"))
+    code, said, lines = exported(*trained)
+    assert code == 0
+    text = Path(lines[0]).read_text(encoding="utf-8")
+    assert 'partial(timm.create_model, "resnet50.a1_in1k", pretrained=True)' in text
+    # Another image set is another network, whose file would replace the first one.
+    code, said, _ = exported("7", "--code", "--out", str(folder))
+    assert (code, "is there and differs" in said) == (2, True)
+    assert "CLASSES = 100\n" in (folder / f"{stems[0]}.py").read_text(encoding="utf-8")
+
+
+def test_the_command_writes_onnx_files(tmp_path: Path) -> None:
+    words = ("02012100", "--space", "macro", "--out", str(tmp_path))
+    code, said, lines = exported(*words)
+    assert (code, said) == (0, f"nasplug: wrote 1 network with random weights to {tmp_path}\n")
+    content = Path(lines[0]).read_bytes()
+    assert exported(*words)[0] == 0
+    assert Path(lines[0]).read_bytes() == content
+    Path(lines[0]).write_text("mine")
+    assert exported(*words)[0] == 2
+    assert Path(lines[0]).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["|none~0|", "--code"], "is not a NAS-Bench-201 architecture string"),
+        (["15625", "--code"], "neither an architecture of nb201 nor an index; the last index is"),
+        (["7", "--dataset", "mnist"], "unknown image set 'mnist'; space nb201 has cifar10"),
+        (["7", "--code", "--space", "nb202"], "unknown search space 'nb202'"),
+        (["torchvision:resnet50", "--code"], "torchvision, which is itself the code that trains"),
+        (["timm:resnet50", "--code"], "resnet50 was trained in several ways; name one"),
+        (["timm:resnet50.a1_in1k", "7", "--code"], "cannot be written together"),
+        (["width=8", "--code", "--space", "net.py:build"], "'net.build' writes no code: the func"),
+    ],
+)
+def test_what_cannot_be_written_is_said_in_a_sentence(
+    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    build = (
+        "from torch import nn\ndef build(t): return nn.Linear(8, t.suggest_int('width', 1, 9))\n"
+    )
+    Path("net.py").write_text(build, encoding="utf-8")
+    example = ["--example", "1x8"] if "net.py:build" in words else []
+    code, said, _ = exported(*words, *example)
+    assert code == 2
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert not Path("networks").exists()
+
+
+def test_code_needs_a_folder() -> None:
+    result = CliRunner().invoke(app, ["search", "--code"])
+    assert result.exit_code == 2
+    assert "--code needs --export" in result.stderr

@@ -1,0 +1,61 @@
+"""MobileNetV2 (Sandler et al., CVPR 2018)."""
+
+from torch import Tensor, nn
+
+from nasplug.search_spaces.templates.layers import (
+    ConvNorm,
+    InvertedResidual,
+    print_size,
+)
+
+IMAGE = (3, 224, 224)
+CLASSES = 1000
+# Channels and kernel of the first convolution; channels of the last one.
+STEM = (32, 3)
+HEAD = 1280
+# Channels, expansion, kernel and stride of each block.
+BLOCKS = (
+    (16, 1, 3, 1),
+    (24, 6, 3, 2),
+    (24, 6, 3, 1),
+    (32, 6, 3, 2),
+)
+
+
+class Network(nn.Module):
+    """MobileNetV2."""
+
+    def __init__(self, num_classes: int = CLASSES) -> None:
+        super().__init__()
+        channels, stem_kernel = STEM
+        layers: list[nn.Module] = [
+            ConvNorm(IMAGE[0], channels, stem_kernel, stride=2, activation=nn.ReLU6),
+        ]
+        for out_channels, expansion, kernel, stride in BLOCKS:
+            hidden = channels * expansion
+            layers.append(
+                InvertedResidual(
+                    channels,
+                    out_channels,
+                    hidden,
+                    kernel,
+                    stride,
+                    nn.ReLU6,
+                )
+            )
+            channels = out_channels
+        layers += [
+            ConvNorm(channels, HEAD, activation=nn.ReLU6),
+            nn.AdaptiveAvgPool2d(1),
+        ]
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(HEAD, num_classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Score the classes of each image."""
+        scores: Tensor = self.classifier(self.features(images).flatten(1))
+        return scores
+
+
+if __name__ == "__main__":
+    print_size(Network(), IMAGE)

@@ -1,0 +1,204 @@
+"""Code of networks: counted as their graphs, formatted, and trained for two steps."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import nasplug
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
+from nasplug.search_spaces.code import filled
+from nasplug.search_spaces.importers import torch_graph
+from nasplug.search_spaces.networks.nasbench201 import network_as_written
+
+SPACES = (
+    *("nb201", "nb101", "fbnet", "ofa", "accel", "macro"),
+    *(f"nnlqp:{name}" for name in nasplug.space("nnlqp").parts),
+)
+# Small networks of spaces whose parameters have no smallest values.
+SMALL = {
+    "nb201": "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|",
+    "nb101": "0110001100010000:input,maxpool3x3,conv1x1-bn-relu,output",
+    "fbnet": "|".join(["k3_e1_g2", "k3_e1"] + 19 * ["skip"] + ["k3_e1"]),
+    "macro": "01020100",
+    "nnlqp:nasbench201": "|nor_conv_1x1~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
+}
+
+
+@cache
+def small(name: str) -> Architecture:
+    """A small network of a space."""
+    space = nasplug.space(name)
+    if name in SMALL:
+        return space.parse(SMALL[name])
+    domains = space.distributions().items()
+    return space.from_params(
+        {n: getattr(d, "choices", [getattr(d, "low", 0)])[0] for n, d in domains}
+    )
+
+
+def run(code: str, name: str = "network") -> Any:
+    """Run the code of a network, and return its names."""
+    names: dict[str, Any] = {"__name__": name}
+    exec(compile(code, name, "exec"), names)
+    return SimpleNamespace(**names)
+
+
+def network_of(space: SearchSpace, arch: Architecture, task: str) -> Graph:
+    """The graph of all that the code of a network computes."""
+    if space.name == "nb201":
+        return network_as_written(arch, task)
+    return space.to_network(arch, task)
+
+
+def folded(network: nn.Module) -> int:
+    """Number of parameters that go when batch normalisations are folded into convolutions."""
+    pairs = [pair for layer in network.modules() for pair in pairwise(layer.children())]
+    return sum(
+        norm.num_features
+        for conv, norm in pairs
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    )
+
+
+def macs_of(network: nn.Module, images: torch.Tensor) -> int:
+    """Multiply-accumulates of convolutions and linear layers."""
+    counts: list[int] = []
+
+    def add(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            counts.append(output.numel() * layer.weight[0].numel())
+
+    for layer in network.modules():
+        layer.register_forward_hook(add)
+    network(images)
+    return sum(counts)
+
+
+def check_counts(space: SearchSpace, arch: Architecture, task: str, is_read: bool) -> None:
+    """Compare the code of a network with its graph, also as the reader of modules reads it."""
+    code = space.to_code(arch, task)
+    module = run(code)
+    # Neither weights nor images are needed to count.
+    with torch.device("meta"):
+        network, images = module.Network().eval(), torch.zeros(1, *module.IMAGE)
+        macs = macs_of(network, images)
+        read = torch_graph(module.Network().eval(), images) if is_read else None
+    graph, trained = network_of(space, arch, task), sum(p.numel() for p in network.parameters())
+    assert macs == graph.total("flops")
+    assert trained - folded(network) == graph.total("params")
+    if read is not None:
+        assert (read.total("flops"), read.total("params")) == (macs, trained)
+        assert Counter(read.ops) == Counter(graph.ops)
+    # The parameters of the benchmarks' cells are those that are trained.
+    params = space.to_graph(arch, task).total("params")
+    assert params == (trained if space.name in ("nb201", "nb101") else graph.total("params"))
+    assert f"Parameters: {params:,.0f}" in code
+    assert f"Multiply-accumulates: {macs:,} for an image of 3x" in code
+    assert arch.text in code
+    assert arch.arch_id in code
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_code_has_the_counts_of_the_graph(name: str) -> None:
+    space = nasplug.space(name)
+    check_counts(space, small(name), space.tasks[0], is_read=True)
+    rng = np.random.default_rng(SPACES.index(name))
+    for task in (*space.tasks, space.tasks[0]):
+        check_counts(space, space.sample(rng), task, is_read=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+def test_code_of_many_networks_is_read_as_their_graphs(name: str) -> None:
+    space, rng = nasplug.space(name), np.random.default_rng(0)
+    archs = [space.sample(rng) for _ in range(30)]
+    for k, arch in enumerate([*archs, *space.standards.values()]):
+        check_counts(space, arch, space.tasks[k % len(space.tasks)], is_read=True)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_networks_train(name: str) -> None:
+    space = nasplug.space(name)
+    module = run(space.to_code(small(name)))
+    torch.manual_seed(0)
+    network = module.Network(num_classes=3)
+    images, labels = torch.rand(2, *module.IMAGE), torch.tensor([0, 2])
+    before = [p.detach().clone() for p in network.parameters()]
+    optimizer = torch.optim.SGD(network.parameters(), 0.05)
+    for _ in range(2):
+        loss = nn.functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert torch.isfinite(loss)
+    changed = [not torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True)]
+    assert all(torch.isfinite(p).all() for p in network.parameters())
+    assert sum(changed) > len(changed) / 2
+
+
+def test_code_is_formatted_and_needs_torch_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in SPACES:
+        space = nasplug.space(name)
+        for k, arch in enumerate((small(name), *(space.sample(rng) for _ in range(3)))):
+            code = space.to_code(arch)
+            (tmp_path / f"{name.replace(':', '_')}_{k}.py").write_text(code, encoding="utf-8")
+            imported = {
+                str(getattr(node, "module", None) or node.names[0].name).split(".")[0]
+                for node in ast.walk(ast.parse(code))
+                if isinstance(node, ast.Import | ast.ImportFrom)
+            }
+            assert imported <= {"itertools", "torch"}
+    program = filled("train", {"NETWORK": "macro_0.py", "SPACE": "macro"})
+    (tmp_path / "train.py").write_text(program, encoding="utf-8")
+    # Unused imports and unknown names are mistakes of the filling.
+    for words in (["format", "--check"], ["check", "--select", "F,I"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *words, "--isolated", "--no-cache", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_module_that_is_run_prints_its_size(capsys: pytest.CaptureFixture[str]) -> None:
+    space = nasplug.space("macro")
+    arch = small("macro")
+    run(space.to_code(arch), "__main__")
+    graph = space.to_graph(arch)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "output: (1, 10)"
+    assert lines[2].endswith(f"folded: {graph.total('params'):,.0f}")
+    assert lines[3] == f"multiply-accumulates: {graph.total('flops'):,.0f}"
+
+
+def test_parts_and_unions_write_the_code_of_their_networks() -> None:
+    arch, part = small("nb201"), nasplug.space("nb201").fix(op_0_1="nor_conv_3x3")
+    assert part.to_code(arch, "cifar100") == nasplug.space("nb201").to_code(arch, "cifar100")
+    union = nasplug.space("nnlqp")
+    inner = nasplug.space("nnlqp:resnet").standards["resnet50"]
+    written = union.to_code(union.parse("resnet50"), "default")
+    assert written == nasplug.space("nnlqp:resnet").to_code(inner)
+    assert "class Bottleneck(nn.Module):" in written
+
+
+def test_a_space_without_code_says_where_it_is() -> None:
+    space = nasplug.space(lambda trial: nn.Linear(4, trial.suggest_int("width", 1, 3)), "1x4")
+    arch = space.parse("width=2")
+    assert not space.writes_code
+    with pytest.raises(InputError, match="the function that builds its networks is the code"):
+        space.to_code(arch)
