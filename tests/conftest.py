@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from nasplug import _signals
 from nasplug._waiting import spin_shortly
 
 # Before torch is loaded: tests have to end on a machine that does other work too.
 spin_shortly()
+
+# The same example takes longer on a machine that does other work too.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # Last, so that the installed package is what is tested.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -59,6 +64,8 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NASPLUG_CACHE", str(folder))
         patch.setenv("XDG_DATA_HOME", str(own_devices))
+        # pytest-xdist sets it, and tables would be as narrow as a terminal.
+        patch.delenv("COLUMNS", raising=False)
         if not _MIRROR_GIVEN and _MIRROR_BESIDE_REPO.is_dir():
             patch.setenv("NASPLUG_MIRROR", str(_MIRROR_BESIDE_REPO))
         yield folder

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,7 +122,8 @@ def test_a_finished_study_loads_no_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT, str(path)], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{first.to_text()}\n"
-    assert done.stderr == "to be scored\nnasplug: loading predictors\n"
+    # On a busy machine the seconds that it takes follow.
+    assert re.sub(r", \d+ s", "", done.stderr) == "to be scored\nnasplug: loading predictors\n"
     (study,) = open_storage(path).get_all_studies()
     assert study.user_attrs[KEPT]["trials"] == {"COMPLETE": 2}
 
