@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug.pareto import SAMPLE, contributions, hypervolume, improving_points, pareto_mask
@@ -39,7 +39,6 @@ def test_pareto_equals_definition(values: np.ndarray) -> None:
     assert pareto_mask(values).tolist() == brute_force_mask(values)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=12))
 def test_pareto_of_three_equals_definition(rows: list[tuple[int, int, int]]) -> None:
     values = np.array(rows, np.float64)
@@ -52,7 +51,6 @@ def test_hypervolume_by_hand() -> None:
     assert hypervolume(np.empty((0, 2)), REFERENCE) == 0.0
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 4)] * 4), max_size=8))
 def test_hypervolume_of_four_counts_unit_boxes(rows: list[tuple[int, ...]]) -> None:
     values = np.array(rows, np.float64).reshape(-1, 4)

@@ -158,9 +158,7 @@ def test_a_pickle_is_not_run(pair, tmp_path):
 
 
 @given(st.data())
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 def test_damaged_files_never_raise_anything_else(tmp_path, as_pair, data):
     save_checkpoint(tmp_path / "mine", TENSORS, CARD)
     as_pair(tmp_path / "mine.safetensors")

@@ -225,7 +225,7 @@ def evaluate(net: list[Operator], output: int) -> float:
     return values[output]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(networks())
 def test_rewriting_keeps_the_function_and_is_final(net):
     found = canonical(net)

@@ -69,7 +69,7 @@ def test_draws_are_even_on_the_scale_of_the_domain() -> None:
     assert 0.4 < np.mean([value < 1e-3 for value in values]) < 0.6
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()))
 def test_literals_are_read_back(value: Any) -> None:
     text = literal(value)

@@ -175,9 +175,7 @@ tables = st.one_of(
 )
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=tables)
 @example(content=b'arch,latency_ms\n"' + b"x" * 200_000)
 def test_any_content_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
@@ -188,9 +186,7 @@ def test_any_content_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
         assert found.rows >= len(found.archs) + found.repeated + sum(found.left_out.values())
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     chosen=st.lists(st.integers(0, 15_624), min_size=1, max_size=8, unique=True),
     data=st.data(),

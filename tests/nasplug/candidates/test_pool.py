@@ -151,7 +151,7 @@ def test_the_best_come_in_layers_and_nearest_to_the_limit_last() -> None:
     assert missed[chosen[len(feasible) :]].max() <= np.sort(missed[rest])[2] * (1 + 1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(count=st.integers(1, 300))
 def test_the_best_are_as_many_as_asked_for(some: Candidates, count: int) -> None:
     chosen = best(some, GOALS, count)

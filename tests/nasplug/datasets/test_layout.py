@@ -98,7 +98,7 @@ def test_text_that_cannot_be_read(tmp_path: Path) -> None:
         read_text(tmp_path / "none")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary() | st.text(st.sampled_from('ab,"\n\r1\0')).map(str.encode))
 def test_csv_is_read_or_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.csv"

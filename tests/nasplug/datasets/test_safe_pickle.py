@@ -228,9 +228,7 @@ def reads_or_refuses(path: Path, content: bytes) -> None:
 
 
 # One file a test function is enough: every example overwrites it.
-fuzz = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzz = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @fuzz

@@ -51,9 +51,7 @@ def test_pickles_in_a_table_are_not_loaded(tmp_path: Path) -> None:
         read_table(tmp_path / "none.npz")
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_in_a_table_never_passes(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "t.npz"

@@ -139,7 +139,7 @@ tables = (
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(["nnlqp", "fbnet"]), *tables)
 def test_calibration_cannot_make_things_worse(
     name: str, table: str, count: int, scale: float, seed: int
@@ -148,7 +148,7 @@ def test_calibration_cannot_make_things_worse(
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(["nnlqp", "nnlqp:resnet", "fbnet", "ofa", "accel", "macro"]), *tables)
 def test_calibration_cannot_make_things_worse_in_any_space(
     name: str, table: str, count: int, scale: float, seed: int

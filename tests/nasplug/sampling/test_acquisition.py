@@ -27,7 +27,7 @@ def test_without_spread_it_is_the_plain_improvement(front: np.ndarray, new: np.n
     np.testing.assert_allclose(found, gain, atol=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     points,
     st.tuples(st.floats(-1, 6), st.floats(-1, 6)),

@@ -93,7 +93,7 @@ def test_width_has_bounds_and_leaves_them_at_once() -> None:
     assert widths(trials([(False,)] * 1_000 + [(True,)]), 1) > never
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0.7, 3.0))
 def test_intervals_of_a_model_that_is_wrong_hold_as_often_as_announced(
     seed: int, wrong: float

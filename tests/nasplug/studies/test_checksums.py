@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
@@ -18,7 +18,6 @@ values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 records = st.dictionaries(st.text(), values | st.lists(values, max_size=3), max_size=5)
 
 
-@settings(deadline=None)
 @given(records, st.text(), values)
 def test_a_record_is_whole_until_it_is_changed(
     record: dict[str, Any], key: str, value: object

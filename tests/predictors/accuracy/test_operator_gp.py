@@ -125,7 +125,7 @@ def test_bad_input_is_named(networks):
         accuracy_gp(rows=3)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 249), st.integers(0, 2**16))
 def test_networks_are_predicted_alike_together_and_apart(fitted, networks, index, seed):
     graphs = networks[0][REST]

@@ -123,7 +123,7 @@ def test_test_accuracies_move_the_scale_but_not_the_ranking(fitted, encoder, lab
     assert error < 0.5 * np.median(np.abs(first[:, 0] - labels[REST, 1]))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 15_624), st.integers(0, 2**16))
 def test_relabelled_graphs_get_the_same_prediction(fitted, index, seed):
     graph = NB.to_graph(NB[index])

@@ -61,7 +61,7 @@ def test_summaries_see_parameters_and_unconnected_cells():
     np.testing.assert_allclose(row[:5], [0, -1, -1, 0, 0])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 15_624), st.integers(0, 2**16))
 def test_the_order_of_nodes_makes_no_difference(index, seed):
     graph = simplify(NB.to_graph(NB[index]))

@@ -124,7 +124,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(key=st.sampled_from(["arch", "latency_ms", "vocabulary", "graphs", None]), value=json_values)
 def test_any_table_is_read_or_refused(key, value):
     table = value if key is None else {**measured().to_json(), key: value}
@@ -135,7 +135,7 @@ def test_any_table_is_read_or_refused(key, value):
     assert len(found.archs) == len(found.graphs) == len(found.latencies)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(name=st.sampled_from(sorted(measured().to_json()["graphs"])), data=st.data())
 def test_any_arrays_are_read_or_refused(name, data):
     table = measured().to_json()

@@ -305,7 +305,7 @@ def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
     np.testing.assert_array_equal(roofline_ms(conv, device, 2), np.maximum(compute, memory))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 512))
 def test_a_larger_batch_takes_longer_by_the_roofline(batch):
     device = hardware("Raspberry Pi 4")

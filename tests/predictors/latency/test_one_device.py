@@ -98,7 +98,7 @@ def test_cells_are_told_apart_by_place(nb201_cache):
     assert error.mean() < 0.03
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 199), st.integers(0, 2**16))
 def test_the_order_of_nodes_makes_no_difference(fitted, networks, index, seed):
     graph = networks[0][REST][index]

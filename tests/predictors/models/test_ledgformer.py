@@ -84,7 +84,7 @@ def test_a_selected_batch_is_a_collated_one():
 
 
 @given(st.integers(0, 15_624), st.integers(0, 2**32 - 1), st.sampled_from(DYNAMIC_MODES))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_relabelled_graphs_get_the_same_prediction(index, seed, mode):
     graph = NB.to_graph(NB[index])
     rng = np.random.default_rng(seed)

@@ -94,7 +94,7 @@ def test_a_graph_alone_gets_what_it_gets_in_a_batch(build):
 
 
 @given(st.integers(0, 15_624), st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_relabelled_graphs_get_the_same_prediction(index, seed):
     graph = NB.to_graph(NB[index])
     rng = np.random.default_rng(seed)

@@ -47,7 +47,7 @@ def test_spread_follows_the_noise():
 
 
 @given(st.integers(20, 300), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_map_keeps_the_ranking(n, seed):
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=(n, 1)).round(2)

@@ -110,7 +110,7 @@ def test_a_graph_is_that_of_the_model(space: BuilderSpace) -> None:
     assert space.tasks == ("1x3x16x16",)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), name=st.sampled_from(["build", "mixed"]))
 def test_moves_stay_in_the_tree(seed: int, name: str) -> None:
     space = SPACES[name]

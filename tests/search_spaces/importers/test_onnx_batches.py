@@ -139,7 +139,7 @@ KINDS = [windows, shuffled, class_token, queries, constant_scale, heads_in_the_b
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(n=st.integers(2, 16))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_batch_that_the_exporter_wrote_down(kind, n):
     single, several = onnx_network(kind(1), batch_size=n), onnx_network(kind(n))
     assert (single.batch, single.is_free) == (1, True)
@@ -216,7 +216,7 @@ CHANGES = st.lists(
 
 
 @given(n=st.integers(2, 9), channels=st.integers(1, 8), changes=CHANGES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_batch_is_found_wherever_it_is_moved(n, channels, changes):
     single, several = Rearranged(1, channels), Rearranged(n, channels)
     for change in changes:

@@ -107,7 +107,7 @@ g (float[1, 4] x) => (float[] y, float[] all)
 
 class TestLoop:
     @given(st.integers(1, 6))
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=6)
     def test_runs_as_often_as_its_trip_count(self, trips):
         steps = "".join(
             f"m{k} = MatMul (h{k}, w) h{k + 1} = Relu (m{k}) u{k} = Unsqueeze (h{k + 1}, zero) "

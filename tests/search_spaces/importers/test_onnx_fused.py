@@ -389,7 +389,7 @@ SHAPES = st.lists(st.integers(1, 6), max_size=5).map(tuple)
 OPERATORS = [*FUSED["com.microsoft"], "FusedConv", "NotKnown"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     op=st.sampled_from(OPERATORS),
     shapes=st.lists(SHAPES, min_size=1, max_size=9),

@@ -140,7 +140,7 @@ def random_network(steps):
 
 
 @given(STEPS, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_networks(steps, shuffle):
     nodes, constants, names, ops, edges, flops = random_network(steps)
     # Every tensor is an output, so that nothing is dropped.
@@ -156,7 +156,7 @@ def test_random_networks(steps, shuffle):
 
 
 @given(STEPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_no_output_needs_is_dropped(steps):
     nodes, constants, names, _, edges, _ = random_network(steps)
     needed = {len(names) - 1}
@@ -168,7 +168,7 @@ def test_what_no_output_needs_is_dropped(steps):
 
 
 @given(st.integers(0, 2**32), st.integers(1, 20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_files_give_an_input_error_or_a_graph(seed, flips):
     rng = random.Random(seed)
     data = bytearray(small_network().SerializeToString())

@@ -140,7 +140,7 @@ def test_hash_tells_others_apart(one: Any, other: Any) -> None:
     assert hash_module(*one) != hash_module(*other)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_hash_is_the_same_in_any_order(data: st.DataObject) -> None:
     # Of any directed graph, with cycles and loops, as the benchmark promises.
@@ -173,7 +173,6 @@ def test_pruning(vertices: int, edges: list[tuple[int, int]], kept: list[int] | 
     assert prune(vertices, edges) == kept
 
 
-@settings(deadline=None)
 @given(positions, st.data())
 def test_one_spelling_of_all_orders(index: int, data: st.DataObject) -> None:
     cell = Cell.from_code(int(cell_codes()[index]))

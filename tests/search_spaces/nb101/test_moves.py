@@ -19,7 +19,7 @@ INCEPTION = (
 )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(indices, seeds)
 def test_mutation_is_a_neighbor_and_repeats_by_seed(index: int, seed: int) -> None:
     arch = NB[index]

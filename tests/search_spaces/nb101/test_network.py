@@ -18,7 +18,7 @@ INCEPTION = (
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(indices)
 def test_network_does_what_the_cell_says(index: int) -> None:
     arch = NB[index]

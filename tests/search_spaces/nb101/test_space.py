@@ -43,7 +43,6 @@ def test_is_registered() -> None:
     assert not NB.whole_networks
 
 
-@settings(deadline=None)
 @given(indices)
 def test_round_trips(index: int) -> None:
     arch = NB[index]
@@ -126,7 +125,6 @@ def test_cells_out_of_the_benchmark_are_refused(vertices: int, edges: int) -> No
         NB.from_matrix(matrix, ["input", *[OPS[0]] * (vertices - 2), "output"])
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_parses_or_is_refused(text: str) -> None:
     try:
@@ -160,7 +158,6 @@ def test_bad_parameters_are_named() -> None:
         NB.from_params(params)
 
 
-@settings(deadline=None)
 @given(edge_sets)
 def test_any_edges_are_repaired_to_a_cell(edges: set[tuple[int, int]]) -> None:
     found = repaired(edges)
@@ -207,7 +204,7 @@ def test_sampling_depends_on_the_generator_alone() -> None:
 # --- graphs and networks -----------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(indices)
 def test_graph_follows_the_cell(index: int) -> None:
     arch = NB[index]

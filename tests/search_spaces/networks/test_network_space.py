@@ -13,7 +13,7 @@ from nasplug.search_spaces.networks.nnlqp import FAMILIES
 
 SPACES = ("fbnet", "ofa", "accel", "macro", "nnlqp", *(f"nnlqp:{family}" for family in FAMILIES))
 seeds = st.integers(0, 2**32 - 1)
-checked = settings(max_examples=15, deadline=None)
+checked = settings(max_examples=15)
 
 
 def rng_of(seed: int) -> np.random.Generator:
@@ -78,7 +78,7 @@ def test_a_seed_repeats_and_the_generator_is_used(found, seed):
     assert found.mutate(arch, rng_of(seed)) == found.mutate(arch, rng_of(seed))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=seeds)
 def test_mutation_is_a_neighbor(found, seed):
     generator = rng_of(seed)
@@ -94,7 +94,7 @@ def test_mutation_is_a_neighbor(found, seed):
         assert arch in found.neighbors(other)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=seeds)
 def test_graphs_are_whole_networks(found, seed):
     arch = found.sample(rng_of(seed))

@@ -229,9 +229,7 @@ def test_link_in_the_archive_is_refused(two: None, tmp_path: Path) -> None:
         import_accel({NAME: path})
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_archive_is_refused_in_a_sentence(
     two: None, tmp_path: Path, data: st.DataObject

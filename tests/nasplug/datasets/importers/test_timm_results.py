@@ -241,7 +241,7 @@ def test_missing_column(one_file: None, tmp_path: Path) -> None:
 CELL = st.sampled_from(["", "a", "b.c", "1", "2.0", "1,000.5", "-3", "nan", "1e400", '"', "٣"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.lists(CELL, min_size=7, max_size=9), max_size=3))
 def test_any_row_is_read_or_refused_in_a_sentence(
     one_file: None, tmp_path: Path, rows: list[list[str]]

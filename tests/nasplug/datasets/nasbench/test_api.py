@@ -9,7 +9,7 @@ from typing import Any
 import nasbench_files as files
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug import datasets
@@ -117,7 +117,6 @@ def test_spec_is_a_copy() -> None:
     assert ModelSpec(matrix, ops).hash_spec() != before
 
 
-@settings(deadline=None)
 @given(st.integers(0, 423_623), st.integers(0, 3), st.data())
 def test_padding_changes_no_hash(index: int, padding: int, data: st.DataObject) -> None:
     # Vertices that feed nothing, with edges into them from anywhere, before the output.

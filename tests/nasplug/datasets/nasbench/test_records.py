@@ -7,7 +7,7 @@ from pathlib import Path
 import nasbench_files as files
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug.datasets.nasbench.records import PLAIN_SIZE, plain_runs
@@ -16,7 +16,6 @@ from nasplug.datasets.nasbench.table import _Reading
 numbers = st.floats(0, 5000)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(numbers, min_size=5, max_size=5), min_size=3, max_size=3), st.data())
 def test_shortcut_reads_nothing_else(rows: list[list[float]], data: st.DataObject) -> None:
     reading = _Reading(Path("x"))

@@ -34,14 +34,13 @@ def test_real_file_is_its_records_framed(mirror: Path) -> None:
     assert b"".join(map(frame, read_records(path))) == path.read_bytes()
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=8))
 def test_records_come_back(tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes]) -> None:
     path = files.write(tmp_path_factory.mktemp("records") / "x.tfrecord", payloads)
     assert list(read_records(path)) == payloads
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_flipped_bit_is_found(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -58,7 +57,6 @@ def test_any_flipped_bit_is_found(
     assert found == payloads[: len(found)]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_cut_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     payloads = data.draw(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
