@@ -94,7 +94,10 @@ def predict(
     input_value: InputValues = None,
     out: Annotated[
         Path | None,
-        Option(help="File for the table of several networks, devices or settings: .csv or .json."),
+        Option(
+            help="File for the table of several networks, devices or settings: .csv, .json, or "
+            ".html for a page."
+        ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
