@@ -19,6 +19,7 @@ from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, OBJECTIVES, PROXIES
 from nasplug.predicting import zoo
+from nasplug.predicting.structure_accuracy import StructureAccuracy
 from nasplug.predicting.zoo import ArchitecturePredictor, Scorer
 from nasplug.predictors.capabilities import ReadsCodes, TellsFamiliar, reads_networks
 from nasplug.predictors.hardware import Hardware
@@ -238,6 +239,8 @@ class Scoring:
         self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
     ) -> Prediction:
         scorer = self._scorer(quantity)
+        if isinstance(scorer, StructureAccuracy):
+            return scorer.predict_graphs(graphs)
         # A predictor that reads graphs need not make them again.
         inputs = graphs if isinstance(scorer, ArchitecturePredictor) else archs
         if quantity == "accuracy":

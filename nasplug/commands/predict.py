@@ -242,6 +242,8 @@ def _predict_architectures(
     from nasplug.devices.hardware import hardware
     from nasplug.predicting.measured_accuracy import HasAccuracies
     from nasplug.predicting.notes import narrowing
+    from nasplug.predicting.structure_accuracy import STRUCTURE_NOTE
+    from nasplug.predicting.zoo import is_structural
     from nasplug.predictors.features.runtimes import EAGER, asked_way
 
     way = asked_way(**words)
@@ -255,6 +257,8 @@ def _predict_architectures(
         _print_prediction(row)
     if isinstance(space, HasAccuracies) and not checkpoints:
         print(f"accuracies are measured, not predicted: {space.accuracy_source}")
+    elif is_structural(space) and not checkpoints:
+        print(STRUCTURE_NOTE)
     if device is None or evidence is None:
         return
     for note in evidence.notes():

@@ -30,6 +30,7 @@ def find() -> Find:
 
     def found(**options: Any) -> SearchResult:
         given = {"space": NETS.name, "hardware": "RTX 3090", "n_trials": 2, "pool_size": 40}
+        given |= {"proxy": "flops"}
         options = {**given, "storage": "memory", **options}
         return search(**options, predictors=[sum_latency(space(options["space"]))])
 
