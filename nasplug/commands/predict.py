@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nasplug.predicting.evidence import LatencyEvidence
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
-    from nasplug.search_spaces import SearchSpace
+    from nasplug.search_spaces import Architecture, SearchSpace
 
 __all__ = ["InputShapes", "InputValues", "parse_shapes", "parse_values", "predict"]
 
@@ -290,7 +290,7 @@ def _predictions(
     from nasplug.predictors.capabilities import TellsFamiliar
 
     checked_count(batch_size, "batch size")
-    archs = [space.parse(text) for text in architectures]
+    archs = [_parsed(space, text) for text in architectures]
     chosen = predictors_for(space, device is not None, checkpoints)
     if runtime is not None:
         in_runtime(chosen, runtime)
@@ -322,6 +322,22 @@ def _predictions(
         for row, arch in enumerate(archs)
     ]
     return rows, evidence
+
+
+def _parsed(space: SearchSpace, text: str) -> Architecture:
+    from nasplug.predicting.known_networks import known_network
+
+    try:
+        return space.parse(text)
+    except InputError as error:
+        try:
+            known_network(f"timm:{text}")
+        except InputError:
+            raise error from None
+        raise InputError(
+            f"{text!r} is no architecture of the space {space.name}, but a network of timm; write "
+            f"timm:{text}"
+        ) from None
 
 
 def _interval(prediction: Prediction, row: int, target: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import ATTRIBUTES, Graph
@@ -62,14 +61,15 @@ class StructureProcess:
         tags: Sequence[str],
         scale: float,
     ) -> None:
-        self._mean, self._spread = sizes.mean(0), sizes.std(0)
+        self._mean: Array = sizes.mean(0)
+        self._spread: Array = sizes.std(0)
         self._scale = scale
         self._known = (self._standardised(sizes), np.array(recipes), np.array(tags))
         covariance = self._kernel(self._known, self._known) + _NOISE**2 * np.eye(len(sizes))
-        target = np.log(error)
-        self._middle = target.mean()
-        self._inverse: NDArray[np.float64] = np.linalg.inv(covariance)
-        self._weights = self._inverse @ (target - self._middle)
+        target: Array = np.log(error)
+        self._middle = float(target.mean())
+        self._inverse: Array = np.linalg.inv(covariance)
+        self._weights: Array = self._inverse @ (target - self._middle)
 
     def predict(
         self, sizes: Array, recipes: Sequence[str], tags: Sequence[str]
