@@ -128,6 +128,8 @@ def _cells(row: Mapping[str, Any], accuracy: float | None) -> dict[str, Cell]:
         "ImageNet top-1, %": _number(accuracy, ".2f"),
         "MACs, M": _number(row["mflops"], ",.4g"),
         "parameters, M": _number(row["params"] / 1e6 or None, ",.4g"),
+        "memory, MB": _number(row["memory_mb"], ",.4g"),
+        "file, MB": _number(row["size_mb"], ",.4g"),
         "learned from": (row["evidence"], _EVIDENCE.get(row["evidence"], row["evidence"])),
     }
 
@@ -158,7 +160,8 @@ def _notes(rows: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float | N
         "A latency is that of one forward pass of the whole batch. It is predicted, and lies in "
         "its interval with a probability of 90 %. It was learned from measurements of other "
         "devices and this one's specification, or of this device too. Images a second follow from "
-        "the predicted latency; MACs are multiply-accumulates for one image."
+        "the predicted latency; MACs are multiply-accumulates for one image. Memory is that of the "
+        "weights and the peak of the activations, file that of the parameters in this precision."
     ]
     sources = list(dict.fromkeys(row["source"] for row in rows if row["source"]))
     notes += [

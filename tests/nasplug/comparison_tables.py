@@ -29,6 +29,8 @@ def side_by_side(*networks: str) -> pd.DataFrame:
             "evidence": "zero-shot",
             "mflops": 1800.0,
             "params": 11_000_000,
+            "memory_mb": 60.0,
+            "size_mb": 44.0,
         }
         for (k, network), (device, factor) in product(
             enumerate(networks), (("RTX 3090", 1.0), ("T4", 10.0))
