@@ -112,32 +112,37 @@ def _cells(row: Mapping[str, Any], accuracy: float | None) -> dict[str, Cell]:
     shown = _is_shown(row)
     latency, interval = "–", ""
     if is_known:
-        latency, *ends = (f"{row[end]:.4g}" if shown else magnitude(row[end]) for end in _ENDS)
+        latency, *ends = (_text(row[end]) if shown else magnitude(row[end]) for end in _ENDS)
         interval = f" ({'–'.join(ends)})"
     return {
         "network": (row["network"], row["network"]),
         "device": (row["hardware"], row["hardware"]),
-        "batch": _number(row["batch_size"] or None, "d"),
+        "batch": _number(row["batch_size"] or None),
         "run in": (way.text, way_name(way.text) if way.text else ""),
         "latency, ms": (
             row["latency_ms"] if is_known else None,
             f"{latency}{interval}",
         ),
-        "measured, ms": _number(row["measured_ms"], ".4g"),
-        "images/s": _number(row["images_per_second"] if shown else None, ",.4g"),
-        "ImageNet top-1, %": _number(accuracy, ".2f"),
-        "MACs, M": _number(row["mflops"], ",.4g"),
-        "parameters, M": _number(row["params"] / 1e6 or None, ",.4g"),
-        "memory, MB": _number(row["memory_mb"], ",.4g"),
-        "file, MB": _number(row["size_mb"], ",.4g"),
+        "measured, ms": _number(row["measured_ms"]),
+        "images/s": _number(row["images_per_second"] if shown else None),
+        "ImageNet top-1, %": _number(accuracy),
+        "MACs, M": _number(row["mflops"]),
+        "parameters, M": _number(row["params"] / 1e6 or None),
+        "memory, MB": _number(row["memory_mb"]),
+        "file, MB": _number(row["size_mb"]),
         "learned from": (row["evidence"], _EVIDENCE.get(row["evidence"], row["evidence"])),
     }
 
 
-def _number(value: float | None, form: str) -> Cell:
+def _number(value: float | None) -> Cell:
     if value is None or math.isnan(value):
         return None, ""
-    return value, f"{value:{form}}"
+    return value, _text(value)
+
+
+def _text(value: float) -> str:
+    """A number with four significant digits, and with all digits of a large one."""
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
 
 
 def _point(

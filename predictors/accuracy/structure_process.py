@@ -68,7 +68,7 @@ class StructureProcess:
         covariance = self._kernel(self._known, self._known) + _NOISE**2 * np.eye(len(sizes))
         target: Array = np.log(error)
         self._middle = float(target.mean())
-        self._inverse: Array = np.linalg.inv(covariance)
+        self._inverse: Array = np.asarray(np.linalg.inv(covariance), np.float64)
         self._weights: Array = self._inverse @ (target - self._middle)
 
     def predict(
