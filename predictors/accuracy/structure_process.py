@@ -32,9 +32,10 @@ def sizes_of(graph: Graph) -> Array:
     weighted = np.isin(ops, ("Conv", "Gemm")) & (macs > 0)
     # The classifier's weights tell the number of classes, and little of the network.
     params = table["params"].sum() - table["params"][np.flatnonzero(weighted)[-1:]].sum()
-    depth = weighted.astype(np.int64).tolist()
-    steps = list(depth)
-    for source, target in sorted(graph.edges, key=lambda edge: edge[1]):
+    steps = weighted.astype(np.int64).tolist()
+    depth = list(steps)
+    # Edges come by their sources, each after all edges that lead to it.
+    for source, target in graph.edges:
         depth[target] = max(depth[target], depth[source] + steps[target])
     activations = (np.maximum(area, 1) * table["out_channels"])[weighted].sum()
     sizes = [macs.sum(), params, activations, max(depth), np.sqrt(area[0])]
