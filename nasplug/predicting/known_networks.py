@@ -69,6 +69,11 @@ def _reference(text: str) -> str:
     usual = f"{text}{_USUAL_SIDE}"
     if sizes:
         return usual if usual in sizes else sizes[0]
-    near = get_close_matches(text, networks.references, 3)
+    name = text.partition("@")[0]
+    near = [known for known in networks.references if known.partition("@")[0] == name]
+    names = list(dict.fromkeys(known.partition("@")[0] for known in networks.references))
+    # The beginning of a name is meant more often than another name of its length.
+    near = near or sorted((n for n in names if n.startswith(name)), key=len)[:3]
+    near = near or get_close_matches(name, names, 3)
     advice = f"; known is {', '.join(near)}" if near else "; give its ONNX file instead"
     raise InputError(f"no network {text[:80]!r} is known{advice}")

@@ -37,6 +37,14 @@ def test_names_of_weights_stand_for_their_network() -> None:
         known_network("timm:resnet5.a1_in1k@224")
 
 
+def test_unknown_sizes_and_beginnings_get_what_is_known() -> None:
+    with pytest.raises(InputError, match="known is timm:resnet50@160, timm:resnet50@176, "):
+        known_network("timm:resnet50@223")
+    with pytest.raises(InputError, match="known is timm:vit_base_") as caught:
+        known_network("timm:vit_base")
+    assert "gcvit" not in str(caught.value)
+
+
 def test_accuracies_of_trained_networks_are_known() -> None:
     assert known_accuracy("timm:resnet50.tv_in1k") == pytest.approx(76.156)
     best = known_accuracy("timm:resnet50")
