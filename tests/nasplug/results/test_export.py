@@ -115,6 +115,7 @@ def test_a_space_without_networks_is_refused_before_the_search(
 def test_the_command_writes_networks_and_says_what_they_are(find: Find, tmp_path: Path) -> None:
     words = ["search", "--space", NETS.name, "--hw", "RTX 3090", "--n-trials", "2", "--json"]
     words += ["--pool-size", "30", "--storage", "memory", "--export", str(tmp_path / "nets")]
+    words += ["--proxy", "flops"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
