@@ -22,6 +22,7 @@ from nasplug.objectives import COSTS, PROXIES
 from nasplug.predicting import zoo
 from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predicting.memory import MemoryScorer, file_megabytes
+from nasplug.predicting.structure_accuracy import StructureAccuracy
 from nasplug.predicting.zoo import ArchitecturePredictor, Scorer
 from nasplug.predictors.capabilities import ReadsCodes, TellsFamiliar, reads_networks
 from nasplug.predictors.features.runtimes import Way, parse_way
@@ -318,6 +319,8 @@ class Scoring:
         self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
     ) -> Prediction:
         scorer = self._scorer(quantity)
+        if isinstance(scorer, StructureAccuracy):
+            return scorer.predict_graphs(graphs)
         # A predictor that reads graphs need not make them again.
         reads_graphs = isinstance(scorer, (ArchitecturePredictor, MemoryScorer))
         inputs = graphs if reads_graphs else archs

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasplug.commands.common import complain, print_json, print_table
+from nasplug.commands.common import command_line, complain, print_json, print_table
 from nasplug.search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = [
     "watts",
 ]
 
-_SUFFIXES = (".csv", ".json")
+_SUFFIXES = (".csv", ".json", ".html")
 _ENDS = ("latency_ms", "lower_ms", "upper_ms")
 
 
@@ -90,8 +90,14 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
     from nasplug.search_spaces.files import write_text
 
-    as_csv = path.suffix == ".csv"
-    text = table.to_csv(index=False) if as_csv else json.dumps(_rows(table), indent=2) + "\n"
+    if path.suffix == ".html":
+        from nasplug.reports.comparison_page import comparison_html
+
+        text = comparison_html(table, command_line())
+    elif path.suffix == ".csv":
+        text = table.to_csv(index=False)
+    else:
+        text = json.dumps(_rows(table), indent=2) + "\n"
     try:
         write_text(path, text)
     except OSError as error:

@@ -50,7 +50,6 @@ _FIGURES = ("memory_bandwidth_gbs", "memory_gb", "power_w")
 def spaces(as_json: Json = False, debug: Debug = False) -> None:
     """List the search spaces."""
     from nasplug.candidates.pool import is_listed
-    from nasplug.predicting.zoo import is_known
     from nasplug.search_spaces import FiniteSpace, names, space
 
     unions = {name: space(name) for name in names()}
@@ -62,12 +61,20 @@ def spaces(as_json: Json = False, debug: Debug = False) -> None:
             "datasets": list(part.tasks),
             # Whether a search scores the whole space, and what it maximises.
             "search": "all of it" if is_listed(part) else "a pool",
-            "quality": "accuracy" if is_known(part, "accuracy") else "a proxy",
+            "quality": _quality(part),
         }
         for whole, union in unions.items()
         for name, part in {whole: union, **_parts(whole, union)}.items()
     ]
     print_rows(rows, as_json)
+
+
+def _quality(space: SearchSpace) -> str:
+    from nasplug.predicting.zoo import is_known, is_structural
+
+    if is_structural(space):
+        return "accuracy, from other networks"
+    return "accuracy" if is_known(space, "accuracy") else "a proxy"
 
 
 def _parts(whole: str, union: SearchSpace) -> dict[str, SearchSpace]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nasplug.predicting.evidence import LatencyEvidence
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
-    from nasplug.search_spaces import SearchSpace
+    from nasplug.search_spaces import Architecture, SearchSpace
 
 __all__ = ["InputShapes", "InputValues", "parse_shapes", "parse_values", "predict"]
 
@@ -94,7 +94,10 @@ def predict(
     input_value: InputValues = None,
     out: Annotated[
         Path | None,
-        Option(help="File for the table of several networks, devices or settings: .csv or .json."),
+        Option(
+            help="File for the table of several networks, devices or settings: .csv, .json, or "
+            ".html for a page."
+        ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -239,6 +242,8 @@ def _predict_architectures(
     from nasplug.devices.hardware import hardware
     from nasplug.predicting.measured_accuracy import HasAccuracies
     from nasplug.predicting.notes import narrowing
+    from nasplug.predicting.structure_accuracy import STRUCTURE_NOTE
+    from nasplug.predicting.zoo import is_structural
     from nasplug.predictors.features.runtimes import EAGER, asked_way
 
     way = asked_way(**words)
@@ -252,6 +257,8 @@ def _predict_architectures(
         _print_prediction(row)
     if isinstance(space, HasAccuracies) and not checkpoints:
         print(f"accuracies are measured, not predicted: {space.accuracy_source}")
+    elif is_structural(space) and not checkpoints:
+        print(STRUCTURE_NOTE)
     if device is None or evidence is None:
         return
     for note in evidence.notes():
@@ -283,7 +290,7 @@ def _predictions(
     from nasplug.predictors.capabilities import TellsFamiliar
 
     checked_count(batch_size, "batch size")
-    archs = [space.parse(text) for text in architectures]
+    archs = [_parsed(space, text) for text in architectures]
     chosen = predictors_for(space, device is not None, checkpoints)
     if runtime is not None:
         in_runtime(chosen, runtime)
@@ -315,6 +322,22 @@ def _predictions(
         for row, arch in enumerate(archs)
     ]
     return rows, evidence
+
+
+def _parsed(space: SearchSpace, text: str) -> Architecture:
+    from nasplug.predicting.known_networks import known_network
+
+    try:
+        return space.parse(text)
+    except InputError as error:
+        try:
+            known_network(f"timm:{text}")
+        except InputError:
+            raise error from None
+        raise InputError(
+            f"{text!r} is no architecture of the space {space.name}, but a network of timm; write "
+            f"timm:{text}"
+        ) from None
 
 
 def _interval(prediction: Prediction, row: int, target: str) -> dict[str, Any]:

@@ -172,8 +172,13 @@ def _among(kind: str | None, power_w: float | None, year: int | None) -> list[Ha
         and (year is None or device.year >= year)
     ]
     if not devices:
+        of_kind = [device for device in catalogue() if wanted in (None, device.kind)]
+        newest = max(of_kind, key=lambda device: device.year)
+        least = min(of_kind, key=lambda device: device.power_w)
         raise InputError(
-            "the catalogue has no such device; allow more power, an earlier year or another kind"
+            "the catalogue has no such device; allow more power, an earlier year or another kind: "
+            f"the newest is {newest.name} of {newest.year}, the one with the least power "
+            f"{least.name} with {least.power_w:g} W"
         )
     return devices
 

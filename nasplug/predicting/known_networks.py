@@ -5,9 +5,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from nasplug.datasets.network_graphs import shipped_network_graphs
+from nasplug.datasets.trained_networks import shipped_trained_networks
 from nasplug.search_spaces import Architecture, InputError
 
-__all__ = ["KNOWN_NETWORKS", "is_known_name", "known_network"]
+__all__ = ["KNOWN_NETWORKS", "is_known_name", "known_accuracy", "known_network"]
 
 # Stands for the space of networks that are known by their names.
 KNOWN_NETWORKS = "known networks"
@@ -35,6 +36,27 @@ def known_network(text: str) -> Architecture:
     return Architecture(KNOWN_NETWORKS, text, reference, reference)
 
 
+def known_accuracy(text: str) -> float | None:
+    """Measured ImageNet top-1 accuracy of a network of timm, in %; None where it is not known.
+
+    A name without its training, such as `"timm:resnet50"`, has the accuracy of its best training.
+    """
+    package, _, name = text.partition("@")[0].partition(":")
+    if package != "timm":
+        return None
+    try:
+        side = int(known_network(text).arch_id.rpartition("@")[2])
+    except (InputError, ValueError):
+        return None
+    trained = shipped_trained_networks()
+    found = [
+        float(top1)
+        for other, size, top1 in zip(trained.names, trained.sides, trained.top1, strict=True)
+        if size == side and name in (other, other.partition(".")[0])
+    ]
+    return max(found, default=None)
+
+
 def _reference(text: str) -> str:
     networks = shipped_network_graphs()
     name, at, side = text.partition("@")
@@ -47,6 +69,11 @@ def _reference(text: str) -> str:
     usual = f"{text}{_USUAL_SIDE}"
     if sizes:
         return usual if usual in sizes else sizes[0]
-    near = get_close_matches(text, networks.references, 3)
+    name = text.partition("@")[0]
+    near = [known for known in networks.references if known.partition("@")[0] == name]
+    names = list(dict.fromkeys(known.partition("@")[0] for known in networks.references))
+    # The beginning of a name is meant more often than another name of its length.
+    near = near or sorted((n for n in names if n.startswith(name)), key=len)[:3]
+    near = near or get_close_matches(name, names, 3)
     advice = f"; known is {', '.join(near)}" if near else "; give its ONNX file instead"
     raise InputError(f"no network {text[:80]!r} is known{advice}")

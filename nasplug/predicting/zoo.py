@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from nasplug.arguments import checked_space
 from nasplug.predicting.architecture_predictor import NETWORK_LATENCY, ArchitecturePredictor
 from nasplug.predicting.measured_accuracy import HasAccuracies, MeasuredAccuracy
+from nasplug.predicting.structure_accuracy import StructureAccuracy, has_structure_accuracy
 from nasplug.predictors.capabilities import predicts_latency
 from nasplug.predictors.features.runtimes import known_way
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
@@ -34,6 +35,7 @@ __all__ = [
     "in_runtime",
     "is_known",
     "is_path",
+    "is_structural",
     "kind_of",
     "load_predictor",
     "load_shipped",
@@ -223,11 +225,19 @@ def predictors_for(
 
 def is_known(space: SearchSpace, quantity: str) -> bool:
     """Whether the package predicts a quantity in a space, or has it measured."""
-    is_measured = quantity == "accuracy" and isinstance(space, HasAccuracies)
-    return is_measured or zoo_name(space, quantity) in names()
+    if quantity == "accuracy" and (isinstance(space, HasAccuracies) or is_structural(space)):
+        return True
+    return zoo_name(space, quantity) in names()
 
 
-def load_shipped(space: SearchSpace, quantity: str) -> ArchitecturePredictor | MeasuredAccuracy:
+def is_structural(space: SearchSpace) -> bool:
+    """Whether the package knows no accuracy of a space, and predicts it from other networks."""
+    return has_structure_accuracy(space) and zoo_name(space, "accuracy") not in names()
+
+
+def load_shipped(
+    space: SearchSpace, quantity: str
+) -> ArchitecturePredictor | MeasuredAccuracy | StructureAccuracy:
     """Load the zoo's predictor of a quantity in a space, or what was measured of it.
 
     Raises:
@@ -235,6 +245,8 @@ def load_shipped(space: SearchSpace, quantity: str) -> ArchitecturePredictor | M
     """
     if quantity == "accuracy" and isinstance(space, HasAccuracies):
         return MeasuredAccuracy(space)
+    if quantity == "accuracy" and is_structural(space):
+        return StructureAccuracy(space)
     name = zoo_name(space, quantity)
     if name not in names():
         raise _none_shipped(space, quantity)

@@ -17,6 +17,29 @@ function fill(node, attributes, children) {
 const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
+// --- texts that break, and texts to copy ---
+
+function archCode(text) {
+  // A line may break between the parts of an architecture.
+  return el("code", {}, ...text.split(/(?<=[+,;/])/).flatMap((part) => [part, el("wbr")]));
+}
+
+function copied(text) {
+  const code = archCode(text);
+  const button = el("button", { type: "button", class: "copy" }, "Copy");
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      // Without leave to use the clipboard the text is selected, to be copied by hand.
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected";
+    }
+  });
+  return [code, button];
+}
+
 // --- scales: positions of values on an axis, and its ticks ---
 
 const HEIGHTS = {
@@ -95,7 +118,7 @@ function picture(host, x, y, label, ratio = 0.6) {
       svg("text", { class: "tick", x: X(value), y: box.bottom + 18, "text-anchor": "middle" }, short(value)),
     );
   }
-  for (const value of ticksOf(y.scale, ...ends(y), height / 55)) {
+  for (const value of y.bare ? [] : ticksOf(y.scale, ...ends(y), height / 55)) {
     if (!inside(Y(value), box.top, box.bottom)) continue;
     root.append(
       svg("line", { class: "grid", x1: box.left, x2: box.right, y1: Y(value), y2: Y(value) }),

@@ -12,27 +12,6 @@ function figures(row, columns) {
   return list;
 }
 
-function archCode(text) {
-  // A line may break between the parts of an architecture.
-  return el("code", {}, ...text.split(/(?<=[+,;/])/).flatMap((part) => [part, el("wbr")]));
-}
-
-function copied(text) {
-  const code = archCode(text);
-  const button = el("button", { type: "button", class: "copy" }, "Copy");
-  button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
-    } catch {
-      // Without leave to use the clipboard the text is selected, to be copied by hand.
-      getSelection().selectAllChildren(code);
-      button.textContent = "Selected";
-    }
-  });
-  return [code, button];
-}
-
 // --- the front ---
 
 const chosen = { row: null, y: Math.max(axes.findIndex((axis) => axis.maximize), 0), x: null };

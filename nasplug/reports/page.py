@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ __all__ = [
     "Row",
     "State",
     "axis_of",
+    "filled_html",
     "page_html",
     "scale_of",
 ]
@@ -209,9 +210,20 @@ def page_html(page: Page) -> str:
 
     A page with very many trials has all of the front, then the first ones, and says so.
     """
+    return filled_html("report.html", _SCRIPTS, _fitting(page))
+
+
+def filled_html(template: str, scripts: Sequence[str], content: Mapping[str, Any]) -> str:
+    """Fill a page's template with the style, scripts and content as one JSON island.
+
+    Args:
+        template: Name of the template beside this file.
+        scripts: Names of the parts of the page's script, in order.
+        content: Data that the scripts show.
+    """
     style = (_HERE / "report.css").read_text(encoding="utf-8")
-    script = "".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    island = json.dumps(_plain(_fitting(page)), allow_nan=False, separators=(",", ":"))
+    script = "".join((_HERE / name).read_text(encoding="utf-8") for name in scripts)
+    island = json.dumps(_plain(content), allow_nan=False, separators=(",", ":"))
     parts = {
         "style": style,
         "style-hash": _hash(style),
@@ -220,10 +232,10 @@ def page_html(page: Page) -> str:
         # A text such as </script> would end the island.
         "data": island.replace("<", "\\u003c"),
     }
-    html = (_HERE / "report.html").read_text(encoding="utf-8")
+    html = (_HERE / template).read_text(encoding="utf-8")
     # The data come last, so that no text of theirs is taken for a placeholder.
-    for name, content in parts.items():
-        html = html.replace(f"{{{{{name}}}}}", content)
+    for name, text in parts.items():
+        html = html.replace(f"{{{{{name}}}}}", text)
     return html
 
 
@@ -287,7 +299,7 @@ def _thinned(progress: Progress) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """The value with short texts and finite numbers of few digits, as JSON knows them."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

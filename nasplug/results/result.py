@@ -19,6 +19,7 @@ from nasplug.objectives import MFLOPS, PROXIES, Objective
 from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, shown
 from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predicting.notes import limit_note, narrowing
+from nasplug.predicting.structure_accuracy import NAME, STRUCTURE_NOTE
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.predictors.hardware import Hardware
 from nasplug.quantities import QUANTITIES, RISKY
@@ -132,9 +133,9 @@ class SearchResult:
 
     @property
     def quality(self) -> str | None:
-        """Sentence on the proxy, or None without a proxy."""
+        """Sentence on a proxy, or on an accuracy that rests on other networks; None otherwise."""
         if self.proxy is None:
-            return None
+            return STRUCTURE_NOTE if NAME in str(self.predictor["name"]).split("+") else None
         word = QUANTITIES[self.proxy].words
         return f"quality is a proxy: {word} (no accuracy predictor for this space)"
 
@@ -347,7 +348,7 @@ class SearchResult:
         if self.accuracy_source is not None and self.pareto:
             name = self.pareto[-1]["arch"].partition("@")[0]
             steps.insert(0, f"timm.create_model({name!r}, pretrained=True) loads a trained network")
-        elif self.proxy is None and command is not None:
+        elif self.quality is None and command is not None:
             steps.append(training_step(command))
         return steps
 

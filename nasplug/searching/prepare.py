@@ -20,6 +20,7 @@ from nasplug.predicting.zoo import (
     NamedScorer,
     in_runtime,
     is_known,
+    is_structural,
     kind_of,
     predictors_for,
 )
@@ -207,7 +208,10 @@ def _predictors(
 ) -> tuple[dict[str, NamedScorer], tuple[str, ...] | None]:
     """The predictors that are needed, and the objectives of a search by prediction."""
     kinds = [kind_of(predictor) for predictor in config.predictors]
-    has_accuracy = is_known(space, "accuracy") or "accuracy" in kinds
+    has_accuracy = "accuracy" in kinds or is_known(space, "accuracy")
+    # A count may be asked for instead of an accuracy that is itself derived from counts.
+    proxied = config.proxy is not None and "accuracy" not in kinds and is_structural(space)
+    has_accuracy = has_accuracy and not proxied
     objective_names = None
     if evaluation is None:
         objective_names = _objective_names(config, has_accuracy)
@@ -219,7 +223,7 @@ def _predictors(
     # Without a device and an accuracy, counts are all that is needed.
     if has_hardware or config.predictors or (has_accuracy and evaluation is None):
         predictors = predictors_for(space, has_hardware, config.predictors)
-    if evaluation is not None or not has_accuracy:
+    if evaluation is not None or proxied:
         # An accuracy that is observed is learned from trials alone.
         predictors.pop("accuracy", None)
     return predictors, objective_names

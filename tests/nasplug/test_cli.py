@@ -208,7 +208,7 @@ def test_spaces(run: Run) -> None:
     assert (rows["nb201"]["search"], rows["nb201"]["quality"]) == ("all of it", "accuracy")
     assert (rows["accel"]["search"], rows["accel"]["quality"]) == ("a pool", "accuracy")
     family = rows["nnlqp:resnet"]
-    assert (family["search"], family["quality"]) == ("a pool", "a proxy")
+    assert (family["search"], family["quality"]) == ("a pool", "accuracy, from other networks")
     assert "nb201" in run("spaces").stdout
 
 

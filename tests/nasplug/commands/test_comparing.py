@@ -26,6 +26,9 @@ def test_several_devices_and_batches_are_one_table(tmp_path):
     listed = json.loads(run("predict", "timm:resnet18", "timm:resnet50", *options, "--json").stdout)
     assert [row["latency_ms"] for row in listed] == [float(row["latency_ms"]) for row in rows]
     assert listed[0]["measured_ms"] is None
+    page = tmp_path / "table.html"
+    assert run("predict", "timm:resnet18", "--hw", "T4", "--out", str(page)).exit_code == 0
+    assert "Networks side by side" in page.read_text(encoding="utf-8")
 
 
 def test_one_known_network_is_predicted_like_a_file():
@@ -38,11 +41,16 @@ def test_one_known_network_is_predicted_like_a_file():
     ("words", "sentence"),
     [
         (("timm:resnet18", "timm:resnet50"), "a latency needs a device"),
+        (("resnet50", "--hw", "T4"), "a network of timm; write timm:resnet50"),
+        (("timm:resnett50", "--hw", "T4", "--hw", "V100"), "known is timm:resnet50, "),
         (("timm:resnet18", "00000000", "--hw", "T4"), "cannot be predicted together"),
         (("00000000", "--space", "macro", "--hw", "T4", "--hw", "V100"), "several devices"),
         (("timm:resnet18", "--hw", "T4", "--batch-size", "1,x"), "is no batch size"),
         (("timm:resnet18", "--hw", "T4", "--hw", "V100", "--explain"), "leave them out of a"),
-        (("timm:resnet18", "--hw", "T4", "--out", "a.txt"), "ends in neither of .csv, .json"),
+        (
+            ("timm:resnet18", "--hw", "T4", "--out", "a.txt"),
+            "ends in neither of .csv, .json, .html",
+        ),
     ],
 )
 def test_bad_words_get_a_sentence(words, sentence):

@@ -10,9 +10,11 @@ from typing import Any
 
 import optuna
 import pytest
+from comparison_tables import side_by_side
 from counted_studies import learned, told
 
 from nasplug.choices import Choice
+from nasplug.reports.comparison_page import comparison_html
 from nasplug.reports.page import Page, page_html
 from nasplug.reports.study_page import study_page
 
@@ -47,9 +49,9 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
     context.set_default_timeout(MOST_MS)
     heard: list[str] = []
 
-    def open_page(page: Page, width: int = 1280) -> Any:
+    def open_page(page: Page | str, width: int = 1280) -> Any:
         path = tmp_path / "report.html"
-        path.write_text(page_html(page), encoding="utf-8")
+        path.write_text(page if isinstance(page, str) else page_html(page), encoding="utf-8")
         tab = context.new_page()
         tab.set_viewport_size({"width": width, "height": 800})
         tab.on("console", lambda message: heard.append(message.text))
@@ -213,3 +215,28 @@ def test_a_narrow_screen_shows_the_first_rows(opened: Open) -> None:
     tab.get_by_role("button", name="Show all 30").click()
     assert len(shown(tab)) == 30
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_networks_side_by_side_are_sorted_filtered_and_drawn(opened: Open) -> None:
+    tab = opened(comparison_html(side_by_side("timm:resnet18", HOSTILE, "timm:resnet50")))
+    assert HOSTILE in tab.locator("tbody").inner_text()
+    tab.locator("thead button", has_text="latency").click()
+    names = [
+        HOSTILE if HOSTILE in text else text for text in tab.locator("td.name").all_inner_texts()
+    ]
+    assert names == ["timm:resnet18", HOSTILE, "timm:resnet50"] * 2
+    tab.locator("#filter").fill("t4 resnet")
+    assert tab.locator("tbody tr:visible").count() == 2
+    assert tab.locator("td.sure").inner_text() == "1.25"
+    # The network of no known accuracy is left out of the picture.
+    drawn = tab.locator("#picture svg .name").all_text_contents()
+    assert drawn == ["timm:resnet18", "timm:resnet50"]
+    assert "1 network is left out" in tab.locator("#picture .hint").inner_text()
+
+
+def test_networks_without_accuracies_are_drawn_below_each_other(opened: Open) -> None:
+    tab = opened(comparison_html(side_by_side("a.onnx", "b.onnx")), 390)
+    assert tab.locator("#picture-title").inner_text() == "Latency"
+    heights = [dot.get_attribute("cy") for dot in tab.locator("#picture .plot circle").all()]
+    assert len(set(heights)) == 4
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390

@@ -31,6 +31,7 @@ def find() -> Find:
 
     def found(**options: Any) -> SearchResult:
         given = {"space": NETS.name, "hardware": "RTX 3090", "n_trials": 2, "pool_size": 40}
+        given |= {"proxy": "flops"}
         options = {**given, "storage": "memory", **options}
         return search(**options, predictors=[sum_latency(space(options["space"]))])
 
@@ -115,7 +116,8 @@ def test_a_space_without_networks_is_refused_before_the_search(
 def test_the_command_writes_networks_and_says_what_they_are(find: Find, tmp_path: Path) -> None:
     words = ["search", "--space", NETS.name, "--hw", "RTX 3090", "--n-trials", "2", "--json"]
     words += ["--pool-size", "30", "--storage", "memory", "--export", str(tmp_path / "nets")]
-    result = CliRunner().invoke(app, [*words, "--code"])
+    words += ["--proxy", "flops", "--code"]
+    result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     count = len(told["pareto"])

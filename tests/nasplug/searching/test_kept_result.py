@@ -106,7 +106,8 @@ def test_an_observed_search_is_kept_too(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 import nasplug
-result = nasplug.search("nnlqp:alexnet", "RTX 3090", n_trials=2, pool_size=20, storage=sys.argv[1])
+options = {"n_trials": 2, "pool_size": 20, "proxy": "flops", "storage": sys.argv[1]}
+result = nasplug.search("nnlqp:alexnet", "RTX 3090", **options)
 text = result.to_text()
 assert not {"torch", "dgl", "pandas"} & {*sys.modules}, "the study was scored again"
 print("to be scored", file=sys.stderr)
@@ -117,7 +118,8 @@ print(text)
 
 def test_a_finished_study_loads_no_torch(tmp_path: Path) -> None:
     path = tmp_path / "s.journal"
-    first = search("nnlqp:alexnet", "RTX 3090", n_trials=2, pool_size=20, storage=path)
+    options: dict[str, Any] = {"n_trials": 2, "pool_size": 20, "proxy": "flops", "storage": path}
+    first = search("nnlqp:alexnet", "RTX 3090", **options)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(path)], capture_output=True, text=True, check=True
     )

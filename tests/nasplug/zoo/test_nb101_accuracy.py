@@ -145,7 +145,7 @@ def test_a_search_says_how_many_of_its_architectures_are_extrapolations():
     assert candidates.familiar([2, 0]).tolist() == [False, True]
     goals = (OBJECTIVES["accuracy"], OBJECTIVES["flops"])
     pareto = [
-        _predicted_entry(candidates, k, {"accuracy": None, "latency_ms": None}, goals)
+        _predicted_entry(candidates, k, {"accuracy": None, "latency_ms": None}, goals, {})
         for k in range(3)
     ]
     assert [row["familiar"] for row in pareto] == [True, False, False]
