@@ -21,8 +21,8 @@ SIZE, CLASSES = 16, 10
 CHANCE = 1 / CLASSES
 SEED = 1_797
 # Enlargement of digits and fragments; pixels across a fragment, their number and contrast.
-SCALES, FRAGMENT, FRAGMENTS, CONTRAST = (1.0, 1.5), 4, 3, 0.4
-NOISE = 0.12
+SCALES, FRAGMENT, FRAGMENTS, CONTRAST = (1.0, 1.5), 4, 3, 0.5
+NOISE = 0.2
 # Digits of each part, and images of each part.
 DIGITS = {"train": 1_000, "validation": 397, "test": 400}
 IMAGES = {"train": 8_000, "validation": 1_500, "test": 3_000}

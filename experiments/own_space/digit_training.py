@@ -130,7 +130,7 @@ class Trainings:
                     yield epoch
         finally:
             if len(epochs) > len(stored):
-                rows = [[e.validation, round(e.seconds, 4), e.test] for e in epochs]
+                rows = [[round(e.validation, 5), round(e.seconds, 4), e.test] for e in epochs]
                 append_line(self.path, {"key": key, "epochs": rows})
                 self._keep(key, [Epoch(*row) for row in rows])
 

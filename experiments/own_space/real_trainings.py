@@ -19,7 +19,6 @@ each of them unless `--result` names another file.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import warnings
