@@ -137,19 +137,21 @@ class Trainings:
 
 @dataclass
 class Latencies:
-    """Latencies that were measured, in a JSONL file: one for each architecture."""
+    """Latencies that were measured, in a JSONL file: the first of each architecture counts."""
 
     path: Path
     _stored: dict[str, float] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for row in read_lines(self.path):
-            self._stored.setdefault(row["arch_id"], row["ms"])
-
     def of(self, arch_id: str, model: nn.Module) -> float:
         """Latency of an architecture in ms, measured if it is not there."""
         if arch_id not in self._stored:
-            row = {"arch_id": arch_id, "ms": round(latency(model), 4)}
-            append_line(self.path, row)
-            self._stored[arch_id] = row["ms"]
+            self._read()
+        if arch_id not in self._stored:
+            append_line(self.path, {"arch_id": arch_id, "ms": round(latency(model), 4)})
+            # Another process may have measured it meanwhile.
+            self._read()
         return self._stored[arch_id]
+
+    def _read(self) -> None:
+        for row in read_lines(self.path):
+            self._stored.setdefault(row["arch_id"], row["ms"])

@@ -11,9 +11,9 @@ trained: its value is chance, and its constraint says by how much it misses. The
 trials; its cost is the seconds of training, as processor time of one thread.
 
 Trainings and latencies are stored as they end, in files of the folder. A script that is stopped at
-any moment, and started again, makes the same decisions from them and goes on. A finished study is a
-line of studies.jsonl; all of these are the rows of results/own_space.json, which is written after
-each of them unless `--result` names another file.
+any moment, and started again, makes the same decisions from them and goes on; several processes
+share the studies. A finished study is a line of studies.jsonl; all of these are the rows of
+results/own_space.json, which is written after each of them unless `--result` names another file.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from experiments.own_space.digit_training import (
     latency,
     trained,
 )
-from experiments.shared_campaign import append_line, read_lines
+from experiments.shared_campaign import append_line, claim, read_lines
 from nasplug.search_spaces import SearchSpace
 from nasplug.search_spaces.files import write_text
 
@@ -82,12 +82,14 @@ class Bench:
 
     def objective(self, trial: optuna.Trial) -> float:
         """Train the network of a trial if it meets the limit."""
+        start = time.process_time()
         model: Any = build(trial)
         chosen = {
             "lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True),
             "weight_decay": trial.suggest_float("weight_decay", 1e-4, 1.0, log=True),
             "dropout": trial.suggest_float("dropout", 0.0, 0.5),
         }
+        trial.set_user_attr("sampling_s", time.process_time() - start)
         arch = self.space.from_params(trial.params)
         ms = self.latencies.of(arch.arch_id, model)
         trial.set_user_attr("latency_ms", ms)
@@ -165,25 +167,15 @@ def studied(bench: Bench, name: str, seed: int, trials: int = TRIALS) -> Row:
         direction="maximize", sampler=make(bench, seed), pruner=pruner, study_name=f"seed {seed}"
     )
     study.set_user_attr("seed", seed)
-    callbacks, inside = [], [0.0]
+    callbacks = []
     if name.startswith("nasplug"):
         callbacks.append(nasplug.LatencyCallback(DEVICE, bench.space, batch_size=BATCH))
-
-    def objective(trial: optuna.Trial) -> float:
-        start = time.process_time()
-        try:
-            return bench.objective(trial)
-        finally:
-            inside[0] += time.process_time() - start
-
-    start = time.process_time()
-    study.optimize(objective, n_trials=trials, callbacks=callbacks)
-    # Parameters are suggested inside of the objective, and training is the most of it.
-    sampling = time.process_time() - start - inside[0]
+    study.optimize(bench.objective, n_trials=trials, callbacks=callbacks)
+    sampling = sum(trial.user_attrs["sampling_s"] for trial in study.trials)
     return {
         "sampler": name,
         "seed": seed,
-        "outside_s": round(sampling, 1),
+        "sampling_s": round(sampling, 1),
         "trials": [_row(trial) for trial in study.trials],
     }
 
@@ -224,6 +216,11 @@ def summarized(folder: Path, result: Path) -> None:
     )
 
 
+def _is_done(folder: Path, name: str, seed: int) -> bool:
+    studies = read_lines(folder / "studies.jsonl")
+    return any((row["sampler"], row["seed"]) == (name, seed) for row in studies)
+
+
 def main() -> None:
     parser = Options(__doc__, threads=1, seeds="0-4")
     parser.add_argument("--folder", type=Path, default=RUNS / "own_space")
@@ -237,17 +234,17 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     if not options.summarize:
         bench = Bench.at(options.folder, time.monotonic() + 60 * options.minutes)
-        done = {(r["sampler"], r["seed"]) for r in read_lines(options.folder / "studies.jsonl")}
         for seed in options.seeds:
             for name in options.samplers.split(";"):
-                if (name, seed) in done:
-                    continue
-                print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
-                try:
-                    row = studied(bench, name, seed)
-                except OutOfTimeError:
-                    sys.exit(f"stopped in {name}, seed {seed}, after {options.minutes} minutes")
-                append_line(options.folder / "studies.jsonl", row)
+                with claim(options.folder / f"{name}-{seed}", wait=False) as is_ours:
+                    if not is_ours or _is_done(options.folder, name, seed):
+                        continue
+                    print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
+                    try:
+                        row = studied(bench, name, seed)
+                    except OutOfTimeError:
+                        sys.exit(f"stopped after {options.minutes} minutes")
+                    append_line(options.folder / "studies.jsonl", row)
                 summarized(options.folder, options.result)
     summarized(options.folder, options.result)
 
