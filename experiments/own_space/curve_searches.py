@@ -27,7 +27,7 @@ import optuna
 from optuna.trial import TrialState
 
 from experiments import RESULTS
-from experiments.campaign import Campaign, Options, Row
+from experiments.campaign import Campaign, Options
 from experiments.common import Array
 from experiments.nb101.nb101_labels import SUBSET_FILE, SUBSET_SHA256, subset
 from experiments.search.search_rivals import settle
@@ -131,12 +131,6 @@ def _trained(
         if epochs < EPOCHS[-1] and trial.should_prune():
             return spent, None
     return spent, float(value)
-
-
-def best_after(row: Row, epochs: float, column: int = 1) -> float | None:
-    """The best validation accuracy after some epochs, or its test accuracy by column 2."""
-    seen = [step[column] for step in row["best"] if step[0] <= epochs]
-    return seen[-1] if seen else None
 
 
 def main() -> None:

@@ -209,6 +209,7 @@ def summarized(folder: Path, result: Path) -> None:
         quantile=QUANTILE,
         batch_size=BATCH,
         epochs=EPOCHS,
+        chance=CHANCE,
         **about,
         complete_seeds=complete,
         columns=["validation", "seconds", "epochs", "latency_ms", "test"],
