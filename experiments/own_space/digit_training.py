@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def _accuracy(model: nn.Module, images: Images) -> float:
             (model(x).argmax(1) == y).sum().item()
             for x, y in zip(images.x.split(500), images.y.split(500), strict=True)
         ]
-    return sum(right) / len(images.y)
+    return float(sum(right)) / len(images.y)
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Trainings:
 
     def run(
         self, params: Mapping[str, Any], seed: int, train: Callable[[], Iterator[Epoch]]
-    ) -> Iterator[Epoch]:
+    ) -> Generator[Epoch, None, None]:
         """The epochs of a training; what the caller has taken when it stops is stored."""
         text = json.dumps([dict(sorted(params.items())), seed])
         key = hashlib.sha256(text.encode()).hexdigest()[:20]
@@ -130,7 +130,7 @@ class Trainings:
                     yield epoch
         finally:
             if len(epochs) > len(stored):
-                rows = [[round(e.validation, 5), round(e.seconds, 4), e.test] for e in epochs]
+                rows: Any = [[round(e.validation, 5), round(e.seconds, 4), e.test] for e in epochs]
                 append_line(self.path, {"key": key, "epochs": rows})
                 self._keep(key, [Epoch(*row) for row in rows])
 

@@ -84,7 +84,7 @@ class Bench:
         """Train the network of a trial if it meets the limit."""
         start = time.process_time()
         model: Any = build(trial)
-        chosen = {
+        chosen: Any = {
             "lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True),
             "weight_decay": trial.suggest_float("weight_decay", 1e-4, 1.0, log=True),
             "dropout": trial.suggest_float("dropout", 0.0, 0.5),
