@@ -22,7 +22,7 @@ from experiments.search.search_tasks import Measured, Task, architectures
 from nasplug.pareto import pareto_mask
 from nasplug.predictors.features.cells import Paths
 from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
-from nasplug.search_spaces import FiniteSpace
+from nasplug.search_spaces import Architecture, FiniteSpace
 
 Array = NDArray[np.float64]
 Trials = Iterator[int]
@@ -44,15 +44,21 @@ def in_study(task: Task, sampler: optuna.samplers.BaseSampler, trials: int) -> T
         if isinstance(task.space, Measured):
             arch = task.space.nearest(trial.params, tried)
             row = task.space.index(arch)
-            # The study is to know what was measured.
-            for name, value in task.space.to_params(arch).items():
-                distribution = trial.distributions[name]
-                study._storage.set_trial_param(
-                    trial._trial_id, name, distribution.to_internal_repr(value), distribution
-                )
+            settle(study, trial, task.space, arch)
         tried.add(row)
         study.tell(trial, task.evaluate(trial, row))
         yield row
+
+
+def settle(
+    study: optuna.Study, trial: optuna.Trial, searched: FiniteSpace, arch: Architecture
+) -> None:
+    """Give a trial the parameters of the architecture that was measured in its place."""
+    for name, value in searched.to_params(arch).items():
+        distribution = trial.distributions[name]
+        study._storage.set_trial_param(
+            trial._trial_id, name, distribution.to_internal_repr(value), distribution
+        )
 
 
 def _optuna(make: Callable[[int], optuna.samplers.BaseSampler]) -> Sampler:

@@ -144,12 +144,14 @@ class Measured(FiniteSpace):
         self.name, self.whole_networks = whole.name, whole.whole_networks
         self._whole, self._archs = whole, list(archs)
         self._place = {arch.text: k for k, arch in enumerate(self._archs)}
-        self._names = list(whole.distributions())
+        self._distributions = whole.distributions()
+        self._names = list(self._distributions)
         self._params = [whole.to_params(arch) for arch in self._archs]
         self._digits = np.array([self._numbers(params) for params in self._params])
 
     def _numbers(self, params: Mapping[str, Any]) -> NDArray[np.float64]:
-        return np.array([float(params[name]) for name in self._names])
+        values = [d.to_internal_repr(params[name]) for name, d in self._distributions.items()]
+        return np.array(values, np.float64)
 
     def __len__(self) -> int:
         return len(self._archs)
