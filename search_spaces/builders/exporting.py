@@ -7,7 +7,9 @@ given the batch that is asked for.
 from __future__ import annotations
 
 import copy
+import inspect
 import io
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -27,13 +29,15 @@ from nasplug.search_spaces.importers.onnx_loading import parse_model
 from nasplug.search_spaces.importers.torch_graph import torch_network
 from nasplug.search_spaces.importers.torch_module import arguments_of, unwrapped
 from nasplug.search_spaces.importers.torch_tensors import tensors_in
-from nasplug.search_spaces.networks.onnx_model import OPSET
+from nasplug.search_spaces.networks.onnx_model import OPSET, WEIGHTS
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["onnx_of"]
+__all__ = ["MADE", "onnx_of"]
 
+# Origin of the weights: random numbers of a seed, unless the builder loads others.
+MADE = "as the builder makes them"
 _SHOWN = 300
 
 
@@ -56,6 +60,8 @@ def onnx_of(built: Any, example: Any, name: str, batch_size: int) -> onnx.ModelP
         model = _of_batch(network, name, batch_size)
     else:
         model = _recorded(network, example, name, batch_size)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = WEIGHTS, MADE
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # onnx raises errors of its own, without a common class
@@ -106,11 +112,21 @@ def _by_tracing(module: torch.nn.Module, args: Any, kwargs: Any) -> onnx.ModelPr
         args,
         file,  # type: ignore[arg-type]
         kwargs=kwargs or None,
-        input_names=["input"] if len(args) == 1 and not kwargs else None,
+        input_names=_input_names(module, args, kwargs),
         opset_version=OPSET,
         dynamo=False,
     )
     return onnx.load_from_string(file.getvalue())
+
+
+def _input_names(module: torch.nn.Module, args: Any, kwargs: Any) -> list[str] | None:
+    """Names of the forward pass's arguments; None for arguments that hold several tensors."""
+    try:
+        bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return None
+    names = [name for name, value in bound.items() if isinstance(value, torch.Tensor)]
+    return names if len(names) == len(list(tensors_in((args, kwargs)))) else None
 
 
 def _by_program(module: torch.nn.Module, args: Any, kwargs: Any) -> onnx.ModelProto:
@@ -132,14 +148,32 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
         for part, _ in modes:
             part.__dict__["training"] = False
         torch.backends.mha.set_fastpath_enabled(False)
-        with warnings.catch_warnings(), torch.no_grad():
-            # Of the exporters, on what they do in other versions, and on sizes that are fixed.
-            warnings.simplefilter("ignore")
+        with _silent_exporters(), torch.no_grad():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         for part, training in modes:
             part.__dict__["training"] = training
+
+
+@contextmanager
+def _silent_exporters() -> Iterator[None]:
+    """Leave unsaid what exporters say on their way: where they fail they raise an error."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    # It prints the whole network on standard output, whatever the settings of its log.
+    log = torch._C._jit_onnx_log
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        torch._C._jit_onnx_log = lambda *_: None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch._C._jit_onnx_log = log
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _sized(tensor: torch.Tensor, axis: int | None, batch_size: int) -> torch.Tensor:
@@ -180,7 +214,8 @@ def _of_batch(built: Any, name: str, batch_size: int) -> onnx.ModelProto:
             if k is not None:
                 axes[k].dim_value = batch_size
         for value in model.graph.output:
-            value.type.tensor_type.ClearField("shape")
+            for size in value.type.tensor_type.shape.dim:
+                size.Clear()
         del model.graph.value_info[:]
         _check_batch(model, read.graph.digest, name, read.batch, batch_size)
     elif not read.is_free and batch_size != 1:

@@ -16,11 +16,13 @@ from nasplug.search_spaces.operators import Operator, Window
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["LARGEST_BYTES", "OPSET", "network_model"]
+__all__ = ["LARGEST_BYTES", "OPSET", "WEIGHTS", "network_model"]
 
 # The first with HardSwish is 14; 17 is what current runtimes of all kinds read.
 OPSET = 17
 _IR_VERSION = 8
+# Key of an ONNX model's metadata that says where its weights come from.
+WEIGHTS = "nasplug.weights"
 # A model with its weights inside is one protobuf message, which cannot be larger.
 LARGEST_BYTES = 2**31 - 2**20
 
