@@ -77,6 +77,9 @@ def _recorded(network: Any, example: Any, name: str, batch_size: int) -> onnx.Mo
             f"{name} has weights on the device meta, which have no values; have the builder leave "
             "the device out"
         )
+    if getattr(getattr(module, "config", None), "use_cache", False):
+        # A language model returns what it keeps for the next word, in objects that no file holds.
+        module.config.use_cache = False  # type: ignore[union-attr]
     args, kwargs = arguments_of(module, example)
     read = torch_network(network, example)
     if read.is_free:
@@ -159,7 +162,9 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
 @contextmanager
 def _silent_exporters() -> Iterator[None]:
     """Leave unsaid what exporters say on their way: where they fail they raise an error."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    ]
     levels = [logger.level for logger in loggers]
     # It prints the whole network on standard output, whatever the settings of its log.
     log = torch._C._jit_onnx_log
