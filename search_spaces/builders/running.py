@@ -140,11 +140,40 @@ class _Thread(threading.local):
     depth = 0
 
 
+class _Blocks:
+    """The blocks that are under way in all threads.
+
+    Attributes:
+        count: Their number.
+        before: The process as it was before the first of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+        self.before: _Process | None = None
+
+    def enter(self) -> None:
+        """Begin one more."""
+        with self._lock:
+            if not self.count:
+                self.before = _Process()
+            self.count += 1
+
+    def leave(self) -> list[warnings.WarningMessage]:
+        """End one; the last one restores the process, and gives the warnings to be shown."""
+        with self._lock:
+            self.count -= 1
+            if self.count:
+                return []
+            assert self.before is not None
+            self.before.restore()
+            caught, self.before = self.before.warnings, None
+            return caught
+
+
 _thread = _Thread()
-_lock = threading.Lock()
-# Blocks that are under way, in all threads, and the process as it was before the first.
-_blocks = 0
-_before: _Process | None = None
+_blocks = _Blocks()
 
 
 @contextmanager
@@ -161,13 +190,8 @@ def undisturbed(
         seed: Seed of all random generators for the block; None leaves their state.
         warned: Text, file and line of warnings that were shown, which are not shown again.
     """
-    global _blocks, _before
-    with _lock:
-        if not _blocks:
-            _before = _Process()
-        _blocks += 1
+    _blocks.enter()
     _thread.depth += 1
-    caught: list[warnings.WarningMessage] = []
     has_gradients, device = torch.is_grad_enabled(), _DefaultDevice()
     try:
         if seed is not None:
@@ -179,12 +203,7 @@ def undisturbed(
         torch.set_grad_enabled(has_gradients)
         device.restore()
         _thread.depth -= 1
-        with _lock:
-            _blocks -= 1
-            if not _blocks:
-                assert _before is not None
-                _before.restore()
-                caught, _before = _before.warnings, None
+        caught = _blocks.leave()
     _show(caught, set() if warned is None else warned)
 
 
