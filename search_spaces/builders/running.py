@@ -75,12 +75,12 @@ class _Process:
         self._type, self._threads = torch.get_default_dtype(), torch.get_num_threads()
         self._output = sys.stdout
         self._quiet = _Quiet(sys.stdout)
-        sys.stdout = self._quiet  # type: ignore[assignment]
+        sys.stdout = self._quiet
 
     def restore(self) -> None:
         """Give the process what it had."""
         self._catching.__exit__(None, None, None)
-        if sys.stdout is self._quiet:  # type: ignore[comparison-overlap]
+        if sys.stdout is self._quiet:
             sys.stdout = self._output
         random.setstate(self._drawn)
         np.random.set_state(self._numpy)  # noqa: NPY002
