@@ -34,6 +34,8 @@ SEEDS = (0, 55)
 # Characters of a setting in a message.
 TEXT_SHOWN = 200
 
+_writing = threading.Lock()
+
 
 class BuiltNetworks:
     """The settings of a builder that were built, and their networks.
@@ -140,7 +142,8 @@ class BuiltNetworks:
                 f"the weights of {name} need {size / 1e9:.1f} GB, but an ONNX file holds at most "
                 "2 GB; choose a smaller network"
             )
-        with undisturbed(seed, self._builder.warned):
+        # Threads share the random generators, and exporters have a state of their own.
+        with _writing, undisturbed(seed, self._builder.warned):
             built = self.tree.built(path, self.function)
             return onnx_of(built, self.example, name, batch_size)
 

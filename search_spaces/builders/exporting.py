@@ -77,6 +77,7 @@ def _recorded(network: Any, example: Any, name: str, batch_size: int) -> onnx.Mo
             f"{name} has weights on the device meta, which have no values; have the builder leave "
             "the device out"
         )
+    module.cpu()
     if getattr(getattr(module, "config", None), "use_cache", False):
         # A language model returns what it keeps for the next word, in objects that no file holds.
         module.config.use_cache = False  # type: ignore[union-attr]

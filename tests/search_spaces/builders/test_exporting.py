@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ def test_a_module_is_written_with_the_weights_of_a_seed() -> None:
     content = model.SerializeToString()
     assert space.to_onnx(arch, 7, 2).SerializeToString() == content
     assert space.to_onnx(arch, 8, 2).SerializeToString() != content
+    with ThreadPoolExecutor(2) as pool:
+        again = list(pool.map(lambda _: space.to_onnx(arch, 7, 2), range(2)))
+    assert {other.SerializeToString() for other in again} == {content}
     part = space.fix(width=16)
     assert part.to_onnx(part.parse(arch.text), 7, 2).SerializeToString() == content
 
