@@ -18,6 +18,7 @@ from nasplug.commands.common import (
     SpaceName,
     command,
     complain,
+    own_space,
     print_fields,
     print_json,
     print_rows,
@@ -114,7 +115,7 @@ def train(
     record = nasplug.train(
         model,
         data,
-        space_of(space, example),
+        own_space(space, example),
         kind=kind,
         targets=target or (),
         hardware=hw,
@@ -186,7 +187,7 @@ def measure(
     files = [text for text in texts if text.lower().endswith(".onnx")]
     others = [text for text in texts if text not in files]
     measured = nasplug.measure(
-        space_of(space, example),
+        own_space(space, example),
         n,
         hw,
         batch_size=batch_size,
@@ -278,7 +279,7 @@ def calibrate(
     calibration = nasplug.calibrate(
         hw,
         measurements,
-        space_of(space, example),
+        own_space(space, example),
         name=name,
         batch_size=batch_size,
         unit=unit,
