@@ -94,7 +94,8 @@ def _recorded(network: Any, example: Any, name: str, batch_size: int) -> onnx.Mo
             "example one by one; leave the batch size out"
         )
     failures: list[Exception] = []
-    for record in (_by_tracing, _by_program):
+    is_program = isinstance(module, torch.fx.GraphModule)
+    for record in (_by_program,) if is_program else (_by_tracing, _by_program):
         try:
             with undisturbed(), _evaluating(module):
                 return record(module, args, kwargs)
@@ -102,7 +103,8 @@ def _recorded(network: Any, example: Any, name: str, batch_size: int) -> onnx.Mo
             failures.append(error)
     advice = "" if find_spec("onnxscript") else "; pip install onnxscript gives another exporter"
     raise InputError(
-        f"{name} cannot be written as an ONNX model: {_line(failures[0])}{advice}"
+        f"{name} cannot be written as an ONNX model: {_line(failures[0].__cause__ or failures[0])}"
+        f"{advice}"
     ) from failures[0]
 
 
