@@ -82,7 +82,10 @@ def on_import(file: Path) -> set[str]:
 
 SPACES = "nasplug.search_spaces"
 # Files that are loaded with a user's function that builds models.
-BUILDING = {f"{SPACES}.builders.{name}" for name in ("built_networks", "networks", "space")}
+BUILDING = {
+    f"{SPACES}.builders.{name}"
+    for name in ("built_networks", "exporting", "networks", "running", "space")
+}
 # Files that are loaded with a user's torch module, when it is read.
 TRACING = {
     f"{SPACES}.importers.torch_{name}"

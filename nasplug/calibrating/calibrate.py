@@ -38,6 +38,7 @@ from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNet
 from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
 from nasplug.predictors.latency.measured_device import END, LeftOut, MeasuredDevice
 from nasplug.search_spaces import Graph, InputError, SearchSpace
+from nasplug.search_spaces import names as space_names
 from nasplug.text import shown_path
 
 if TYPE_CHECKING:
@@ -137,10 +138,21 @@ def calibrate(
         tuple(graphs[k] for k in usable),
         tuple(table.runs[k] for k in usable),
     )
-    profile = DeviceProfile(device, table.space, table.batch_size, measured)
+    networks = _networks_of(table, checked_space(space))
+    profile = DeviceProfile(device, networks, table.batch_size, measured)
     result = _assessed(profile, path, base, table, left_out, promised[usable], force)
     profiles.write(profile, path, _origin(result, base, table))
     return result
+
+
+def _networks_of(table: LatencyTable, space: SearchSpace) -> str:
+    """Name of the measured networks in a profile.
+
+    A space that no other process can open by its name, such as that of a function, has networks of
+    no space.
+    """
+    is_known = table.space != space.name or space.name.partition(":")[0] in space_names()
+    return table.space if is_known or not space.has_networks else OWN_NETWORKS[-1]
 
 
 def _possible(table: LatencyTable, device: Hardware) -> list[Run]:

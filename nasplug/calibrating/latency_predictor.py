@@ -30,7 +30,7 @@ def latency_predictor(
             )
         return load_predictor(name).for_space(space)
     if not isinstance(predictor, ArchitecturePredictor):
-        predictor = load_predictor(predictor)
+        predictor = load_predictor(predictor, space=space)
     predictor = predictor.for_space(space)
     device_columns(predictor, 1)
     return predictor

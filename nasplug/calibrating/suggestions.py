@@ -24,7 +24,6 @@ from nasplug.predictors.latency.calibrated_networks import located, processor_cl
 from nasplug.predictors.latency.departure_priors import departure_priors
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
-from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.files import write_text
 from nasplug.text import shown_path
 
@@ -143,12 +142,18 @@ def write_suggestions(texts: Sequence[str], out: str | os.PathLike[str]) -> None
         raise InputError(f"cannot write {shown_path(path)} ({error.strerror})") from None
 
 
-def next_step(space: str, out: str | os.PathLike[str] | None) -> str:
-    """Say in a sentence how to measure the suggested networks."""
-    if can_export(space_named(space)):
+def next_step(space: SearchSpace, out: str | os.PathLike[str] | None, words: str) -> str:
+    """Say in a sentence how to measure the suggested networks.
+
+    Args:
+        space: Their space.
+        out: File with the networks.
+        words: What follows `--space` in a command.
+    """
+    if can_export(space):
         file = "FILE" if out is None else shown_path(Path(out))
         return (
-            f"next, measure them on the device: nasplug measure --space {space} --archs {file} "
+            f"next, measure them on the device: nasplug measure --space {words} --archs {file} "
             "--out measured.csv"
         )
     return (

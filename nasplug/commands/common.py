@@ -41,6 +41,7 @@ __all__ = [
     "command_line",
     "complain",
     "console",
+    "own_space",
     "print_fields",
     "print_json",
     "print_rows",
@@ -278,6 +279,17 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def own_space(name: str, example: str | None) -> str | SearchSpace:
+    """The space of a function of the user's, with an example; another space stays a name.
+
+    Raises:
+        InputError: If an example is given for a space that has its own, or the function is none.
+    """
+    from nasplug.search_spaces import is_builder
+
+    return name if example is None and not is_builder(name) else space_of(name, example)
 
 
 def space_of(name: str, example: str | None) -> SearchSpace:

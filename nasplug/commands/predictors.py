@@ -13,14 +13,17 @@ from nasplug.commands.common import (
     Batch,
     Debug,
     Device,
+    Example,
     Json,
     SpaceName,
     command,
     complain,
+    own_space,
     print_fields,
     print_json,
     print_rows,
     print_table,
+    space_of,
 )
 from nasplug.commands.predict import InputShapes, InputValues, parse_shapes, parse_values
 from nasplug.search_spaces.errors import InputError
@@ -78,6 +81,7 @@ def train(
     ],
     model: Annotated[str, Option(help="Predictor to train.")] = "nasplug",
     space: SpaceName = "nb201",
+    example: Example = None,
     kind: Annotated[str, Option(help="accuracy or latency.")] = "accuracy",
     target: Annotated[
         list[str] | None, Option(help="Column to learn, as column or name=column; may be repeated.")
@@ -111,7 +115,7 @@ def train(
     record = nasplug.train(
         model,
         data,
-        space,
+        own_space(space, example),
         kind=kind,
         targets=target or (),
         hardware=hw,
@@ -136,6 +140,7 @@ def measure(
         Argument(help="Your .onnx files, or architectures of the space."),
     ] = None,
     space: SpaceName = "nnlqp",
+    example: Example = None,
     n: Annotated[
         int | None, Option(help="Number of different networks to draw from the space.")
     ] = None,
@@ -182,7 +187,7 @@ def measure(
     files = [text for text in texts if text.lower().endswith(".onnx")]
     others = [text for text in texts if text not in files]
     measured = nasplug.measure(
-        space,
+        own_space(space, example),
         n,
         hw,
         batch_size=batch_size,
@@ -223,6 +228,7 @@ def calibrate(
         ),
     ] = None,
     space: SpaceName = "nb201",
+    example: Example = None,
     name: Annotated[
         str | None,
         Option(help="Name of the calibrated device; default: the name in its description."),
@@ -261,7 +267,7 @@ def calibrate(
             raise InputError(
                 "--suggest lists networks to measure; leave out --measurements, --name and --unit"
             )
-        _suggest(space, suggest, hw, batch_size, predictor, out, as_json)
+        _suggest(space, example, suggest, hw, batch_size, predictor, out, as_json)
         return
     if hw is None or measurements is None:
         raise InputError(
@@ -273,7 +279,7 @@ def calibrate(
     calibration = nasplug.calibrate(
         hw,
         measurements,
-        space,
+        own_space(space, example),
         name=name,
         batch_size=batch_size,
         unit=unit,
@@ -286,6 +292,7 @@ def calibrate(
 
 def _suggest(
     space: str,
+    example: str | None,
     count: int,
     hw: str | None,
     batch_size: int | None,
@@ -297,7 +304,8 @@ def _suggest(
     from nasplug.calibrating.suggestions import next_step, suggest_measurements, write_suggestions
 
     size = 1 if batch_size is None else batch_size
-    archs = suggest_measurements(space, count, hardware=hw, batch_size=size, predictor=predictor)
+    opened = space_of(space, example)
+    archs = suggest_measurements(opened, count, hardware=hw, batch_size=size, predictor=predictor)
     texts = [arch.text for arch in archs]
     if out is not None:
         write_suggestions(texts, out)
@@ -305,7 +313,8 @@ def _suggest(
         print_json(texts)
     elif out is None:
         print("\n".join(texts))
-    complain(next_step(space, out))
+    words = space if example is None else f"{space} --example {example}"
+    complain(next_step(opened, out, words))
 
 
 def _print_calibration(calibration: CalibratedDevice, as_json: bool) -> None:

@@ -219,6 +219,8 @@ def _write_files(
         random = sum(entry["weights"].startswith("random") for entry in listed)
         words = f"trained weights ({random} with random ones)" if random else "trained weights"
         weights = "random weights" if random == len(listed) else words
+        if all(entry["weights"] == "as the builder makes them" for entry in listed):
+            weights = "the weights that the builder makes"
         complain(
             f"wrote {counted(len(networks), 'network')} with {weights} ({size:,.0f} MB), "
             f"and an index, to {export}"

@@ -105,16 +105,21 @@ def is_path(name: str) -> bool:
     return name not in names() and os.path.isfile(name + _SUFFIX)
 
 
-def load_predictor(name: str | PathLike[str], backend: str = "auto") -> ArchitecturePredictor:
+def load_predictor(
+    name: str | PathLike[str], backend: str = "auto", space: SearchSpace | None = None
+) -> ArchitecturePredictor:
     """Load a trained predictor.
 
     Args:
         name: A name of the zoo, such as `"nb201-accuracy"`, or the path of a checkpoint, with or
             without its suffix.
         backend: `"torch"`, `"dgl"`, or `"auto"` for the faster one that is installed.
+        space: The space of a checkpoint whose space is installed under no name, such as that of a
+            function.
 
     Raises:
-        InputError: If there is no such predictor, or the file is damaged or no checkpoint.
+        InputError: If there is no such predictor, the file is damaged or no checkpoint, or its
+            space is not at hand.
 
     Example:
         >>> import nasplug
@@ -124,15 +129,17 @@ def load_predictor(name: str | PathLike[str], backend: str = "auto") -> Architec
         >>> latencies.shape, bool((latencies > 0).all())
         ((2, 1), True)
     """
-    return _loaded(str(name), backend)
+    return _loaded(str(name), backend, space=space)
 
 
-def _loaded(text: str, backend: str = "auto", later: bool = False) -> ArchitecturePredictor:
+def _loaded(
+    text: str, backend: str = "auto", later: bool = False, space: SearchSpace | None = None
+) -> ArchitecturePredictor:
     """Load a predictor; with `later` the model of a file is restored when it is first needed."""
     if not os.path.isfile(text + _SUFFIX):
         check_no_torch_file(text)
     if is_path(text):
-        return _open(Path(text), backend, later)
+        return _open(Path(text), backend, later, space)
     if text not in names():
         raise InputError(
             f"unknown predictor {text!r}; known: {closest(text, names())}; for your own predictor "
@@ -148,7 +155,9 @@ def _load_from_zoo(name: str, backend: str) -> ArchitecturePredictor:
         return _open(file, backend, later=True)
 
 
-def _open(path: Path, backend: str, later: bool = False) -> ArchitecturePredictor:
+def _open(
+    path: Path, backend: str, later: bool = False, asked: SearchSpace | None = None
+) -> ArchitecturePredictor:
     from nasplug.predictors.checkpoint import load_checkpoint
     from nasplug.predictors.registry import restore
 
@@ -156,7 +165,7 @@ def _open(path: Path, backend: str, later: bool = False) -> ArchitecturePredicto
     card = checkpoint.card
     if not isinstance(card.get("space"), str):
         raise InputError(f"the card of {path} does not say which search space it is for")
-    space = space_named(card["space"])
+    space = _space_of(path, card["space"], asked)
     name = str(card.get("name", path.stem))
     if later:
         restored = partial(restore, checkpoint, backend)
@@ -164,8 +173,26 @@ def _open(path: Path, backend: str, later: bool = False) -> ArchitecturePredicto
     return ArchitecturePredictor(name, space, restore(checkpoint, backend), card)
 
 
-def opened(predictor: str | PathLike[str] | NamedScorer) -> NamedScorer:
-    """Load a predictor by its name or path, or take it as it is.
+def _space_of(path: Path, name: str, asked: SearchSpace | None) -> SearchSpace:
+    """The space of a checkpoint: the one that is asked for, or an installed one."""
+    if asked is not None and asked.name == name:
+        return asked
+    try:
+        return space_named(name)
+    except InputError as error:
+        # The space of a function has no name that could be opened, but one with a dot.
+        if "." not in name:
+            raise
+        advice = "give its --space and --example" if asked is None else f"not for {asked.name}"
+        raise InputError(
+            f"{path} is a predictor for space {name} of a function; {advice}"
+        ) from error
+
+
+def opened(
+    predictor: str | PathLike[str] | NamedScorer, space: SearchSpace | None = None
+) -> NamedScorer:
+    """Load a predictor by its name or path, or take it as it is; see `load_predictor`.
 
     The model of a file is restored when it is first needed: a finished search needs none.
 
@@ -173,7 +200,7 @@ def opened(predictor: str | PathLike[str] | NamedScorer) -> NamedScorer:
         InputError: If it cannot be loaded, or is no predictor.
     """
     if isinstance(predictor, (str, PathLike)):
-        return _loaded(str(predictor), later=True)
+        return _loaded(str(predictor), later=True, space=space)
     # The protocol would be compared with the targets, which restore a model.
     if isinstance(predictor, (ArchitecturePredictor, NamedScorer)):
         return predictor
@@ -203,7 +230,7 @@ def predictors_for(
     """
     by_kind: dict[str, NamedScorer] = {}
     for item in given:
-        predictor = opened(item)
+        predictor = opened(item, space)
         kind = kind_of(predictor)
         if isinstance(predictor, ArchitecturePredictor):
             predictor = predictor.for_space(space)

@@ -20,9 +20,11 @@ def calibration_step(space: str) -> str:
 
 def training_step(command: str) -> str:
     """The next step that trains networks; `command` is the one that searches."""
+    # A function of the user's builds the network from the parameters.
+    word = "{params}" if ".py:" in command else "{arch}"
     return (
         "trials that your train.py trains, instead of predicted ones: "
-        f'{command} --evaluate command "python train.py {{arch}}"'
+        f'{command} --evaluate command "python train.py {word}"'
     )
 
 

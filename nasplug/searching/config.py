@@ -127,7 +127,7 @@ def checked_config(**arguments: Any) -> SearchConfig:
     names = arguments["predictors"]
     if isinstance(names, str | os.PathLike):
         raise InputError(f"predictors must be a list such as [{str(names)!r}], not {str(names)!r}")
-    predictors = tuple(map(opened, names))
+    predictors = tuple(opened(name, space) for name in names)
     is_named = all(isinstance(name, (str, os.PathLike)) for name in names)
     resolved = {
         "space": space,

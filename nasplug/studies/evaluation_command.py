@@ -116,7 +116,11 @@ class Command:
         description.write_text(json.dumps(request.to_json(), indent=2) + "\n", encoding="utf-8")
         network = folder / "network.onnx"
         if self.wants_network and self.write_network is not None:
-            self.write_network(request, network)
+            try:
+                self.write_network(request, network)
+            except InputError as error:
+                # Other networks may be written, so the study goes on.
+                raise TrialFailure(f"no ONNX file: {error}") from error
         texts = {
             ARCH: request.arch.text,
             JSON: str(description),

@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.networks.onnx_model import WEIGHTS
 
 if TYPE_CHECKING:
     import onnx
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WEIGHTS", "trained_code", "trained_onnx"]
 
-# Key of an ONNX model's metadata that says where its weights come from.
-WEIGHTS = "nasplug.weights"
 _OPSET = 17
 _CODE = '''"""Network {name} of timm, with its trained weights.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug._signals import held, stoppable
-from nasplug.arguments import checked_count, checked_seed, checked_space
+from nasplug.arguments import checked_count, checked_seed, checked_space, is_registered
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.zoo import KINDS, ArchitecturePredictor, create_predictor
 from nasplug.predictors.capabilities import is_storable
@@ -214,6 +214,9 @@ def _columns(targets: Sequence[str], space: SearchSpace) -> dict[str, str]:
             stem, _, suffix = target.rpartition("_")
             name = stem if suffix in ("val", "test") and stem in space.tasks else target
             column = target
+            # A space of one's own, such as that of a function, has one accuracy of any name.
+            if len(targets) == len(space.tasks) == 1 and not is_registered(space):
+                name = space.tasks[0]
         if not name or name in columns:
             raise InputError(f"the name {name!r} of target {target!r} is empty or already used")
         columns[name] = column

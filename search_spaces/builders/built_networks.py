@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from nasplug.search_spaces.builders.cache import GraphCache, Member, identity_of
-from nasplug.search_spaces.builders.networks import (
-    Builder,
-    describe_example,
-    example_of,
-    network_of,
-)
+from nasplug.search_spaces.builders.chance import chance_of
+from nasplug.search_spaces.builders.networks import describe_example, example_of, network_of
 from nasplug.search_spaces.builders.recording import BuilderError, UnclearBuilderError
+from nasplug.search_spaces.builders.running import Builder, undisturbed
 from nasplug.search_spaces.builders.tree import Path, SuggestionTree
+from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.domains import literal
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.networks.onnx_model import LARGEST_BYTES
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["TEXT_SHOWN", "BuiltNetworks", "text_of"]
 
 # Networks that are written to disk together, and operators whose graphs stay in memory.
 BATCH, MOST_NODES = 100, 400_000
+# Seeds with which equal parameters must give equal networks. All first draws of random, NumPy and
+# torch differ between them, also among as few as two values.
+SEEDS = (0, 55)
 # Characters of a setting in a message.
 TEXT_SHOWN = 200
+
+_writing = threading.Lock()
 
 
 class BuiltNetworks:
@@ -44,14 +51,14 @@ class BuiltNetworks:
     def __init__(self, function: Callable[[Any], Any], example: Any, name: str) -> None:
         self.function, self.example, self.name = function, example_of(example), name
         self.task = describe_example(self.example)
-        self.tree = SuggestionTree(Builder(function), name)
+        self._builder = Builder(function)
+        self.tree = SuggestionTree(self._builder, name)
         self._lock = threading.RLock()
         self._cache = GraphCache(identity_of(function, self.task))
         self._digests: dict[str, str] = {}
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
         self._nodes = 0
         self._unsaved: dict[str, Member] = {}
-        self._warned: set[str] = set()
         self._load()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,26 +105,85 @@ class BuiltNetworks:
         with self._lock:
             if built is None:
                 built = self.tree.built(path)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                try:
+            try:
+                with undisturbed(warned=self._builder.warned):
                     graph, digest = network_of(built, self.example, self.name)
-                except UnclearBuilderError:
-                    raise
-                except InputError as error:
-                    failure = BuilderError(f"{self.name} with {text[:TEXT_SHOWN]}: {error}")
-                    self.tree.fail(path, failure)
-                    raise failure from error
+            except UnclearBuilderError:
+                raise
+            except (InputError, SystemExit) as error:
+                reason = str(error) if isinstance(error, InputError) else repr(error)
+                failure = BuilderError(f"{self.name} with {text[:TEXT_SHOWN]}: {reason}")
+                self.tree.fail(path, failure)
+                raise failure from error
             member = Member(path, digest, graph)
             self._keep(text, member)
             self._unsaved[text] = member
             if len(self._unsaved) >= BATCH:
                 self.save()
-        for warning in caught:
-            if str(warning.message) not in self._warned:
-                self._warned.add(str(warning.message))
-                warnings.warn(str(warning.message), stacklevel=5)
         return member
+
+    def onnx_model(self, path: Path, seed: int, batch_size: int) -> onnx.ModelProto:
+        """The network of a setting as an ONNX model, with the weights that the builder makes.
+
+        Args:
+            path: The suggestions with their values.
+            seed: Seed of all random generators, which are left as they were.
+            batch_size: Images a forward pass.
+
+        Raises:
+            InputError: If the network cannot be written, or not with this batch size.
+        """
+        from nasplug.search_spaces.builders.exporting import onnx_of
+
+        name = f"{self.name} with {text_of(path)[:TEXT_SHOWN]}"
+        size = self.graph(path).total("params") * FLOAT_BYTES
+        if size > LARGEST_BYTES:
+            raise InputError(
+                f"the weights of {name} need {size / 1e9:.1f} GB, but an ONNX file holds at most "
+                "2 GB; choose a smaller network"
+            )
+        # Threads share the random generators, and exporters have a state of their own.
+        with _writing, undisturbed(seed, self._builder.warned):
+            built = self.tree.built(path, self.function)
+            return onnx_of(built, self.example, name, batch_size)
+
+    def check_repeatable(self, path: Path) -> None:
+        """Check that a builder makes the same network of equal parameters, whatever is drawn.
+
+        Raises:
+            UnclearBuilderError: If it does not, with the line that seems to be the cause.
+        """
+        try:
+            digests = {self._digest_again(path, seed) for seed in SEEDS}
+        except UnclearBuilderError as error:
+            raise UnclearBuilderError(f"{error}{self._chance(path)}") from error
+        if len(digests) > 1:
+            raise UnclearBuilderError(
+                f"{self.name} builds different networks from equal parameters, such as "
+                f"{text_of(path)[:TEXT_SHOWN]}; it must depend on the trial's suggestions alone"
+                f"{self._chance(path)}"
+            )
+        if self.digest(path) not in digests:
+            # What was kept comes from a file that the builder reads and that has changed.
+            self._forget()
+
+    def _digest_again(self, path: Path, seed: int) -> str:
+        built = self.tree.built(path, partial(self._builder, seed=seed))
+        with undisturbed(warned=self._builder.warned):
+            return network_of(built, self.example, self.name)[1]
+
+    def _chance(self, path: Path) -> str:
+        """Words on the line of a builder that gives other values in each run."""
+        line = chance_of(lambda: self.tree.built(path))
+        return f" (see {line})" if line else ""
+
+    def _forget(self) -> None:
+        """Read all networks anew, and remove those on disk."""
+        self._cache.clear()
+        self._digests.clear()
+        self._graphs.clear()
+        self._unsaved.clear()
+        self._nodes = 0
 
     def save(self) -> None:
         """Write what was read since the last time to disk."""

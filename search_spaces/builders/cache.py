@@ -78,6 +78,12 @@ class GraphCache:
                 with contextlib.suppress(Exception):
                     yield from _members(path.read_bytes())
 
+    def clear(self) -> None:
+        """Remove all networks."""
+        for path in self._files():
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     def _files(self) -> list[FilePath]:
         if self._folder is None:
             return []

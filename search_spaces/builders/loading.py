@@ -56,7 +56,7 @@ def _module(path: str) -> Any:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception):
+        if not isinstance(error, (Exception, SystemExit)):
             raise
         raise InputError(str(failure_of(error, os.path.basename(path)))) from error
     return module

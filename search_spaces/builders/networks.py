@@ -10,16 +10,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasplug.search_spaces.builders.recording import UnclearBuilderError
+from nasplug.search_spaces.builders.running import undisturbed
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
@@ -27,7 +26,7 @@ from nasplug.search_spaces.importers.torch_call import words
 from nasplug.search_spaces.importers.torch_graph import torch_graph
 from nasplug.search_spaces.importers.torch_module import unwrapped
 
-__all__ = ["Builder", "describe_example", "example_of", "network_of", "undisturbed"]
+__all__ = ["checked", "describe_example", "example_of", "is_onnx", "network_of"]
 
 # Operators whose numbers the graph has, or that only name the axes of a tensor anew.
 _IN_GRAPH = words(
@@ -36,50 +35,6 @@ _IN_GRAPH = words(
     "adaptive_avg_pool2d adaptive_avg_pool3d zeros ones full empty"
 )
 _DROPOUT = words("dropout feature_dropout alpha_dropout feature_alpha_dropout")
-
-
-class Builder:
-    """A user's function, which is run for its network alone.
-
-    Args:
-        function: Takes a trial, and returns a network.
-    """
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
-        self._is_virtual = True
-
-    def __call__(self, trial: Any) -> Any:
-        """Run the function on torch's meta device, where tensors need no memory.
-
-        A function that reads values of tensors cannot run there, and runs on the CPU from then on.
-        All random generators are left as they were.
-        """
-        with undisturbed():
-            if self._is_virtual:
-                asked = len(trial.suggestions)
-                try:
-                    with torch.device("meta"):
-                        return self.function(trial)
-                except (NotImplementedError, RuntimeError) as error:
-                    if "meta" not in str(error).lower():
-                        raise
-                    del trial.suggestions[asked:]
-                    trial.params.clear()
-                self._is_virtual = False
-            return self.function(trial)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Leave all random generators as they were before a block."""
-    drawn, numpy_drawn = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is kept
-    try:
-        with torch.random.fork_rng([]):
-            yield
-    finally:
-        random.setstate(drawn)
-        np.random.set_state(numpy_drawn)  # noqa: NPY002
 
 
 def example_of(example: Any) -> Any:
@@ -140,21 +95,10 @@ def network_of(built: Any, example: Any, name: str) -> tuple[Graph, str]:
     Raises:
         InputError: If it is none of these, or cannot be read.
     """
-    if isinstance(built, (str, os.PathLike)) or type(built).__name__ == "ModelProto":
+    built, example = checked(built, example, name)
+    if is_onnx(built):
         graph = onnx_graph(built)
         return graph, _digest(graph, _onnx_numbers(built))
-    if type(built).__module__.startswith("transformers.") and hasattr(built, "model_type"):
-        built, example = _from_config(built, example)
-    if not isinstance(built, (torch.nn.Module, torch.export.ExportedProgram)):
-        raise UnclearBuilderError(
-            f"{name} returns {_kind(built)}; it must return a torch.nn.Module, an ONNX "
-            "model or the path of one, or a configuration of transformers"
-        )
-    if example is None and not hasattr(built, "example_inputs"):
-        raise UnclearBuilderError(
-            f"the networks of {name} need an example of their input, such as "
-            "example=torch.zeros(1, 3, 32, 32), or --example 1x3x32x32"
-        )
     numbers: list[str] = []
     module = unwrapped(built)
     if isinstance(module, (torch.fx.GraphModule, torch.jit.ScriptModule)):
@@ -166,11 +110,44 @@ def network_of(built: Any, example: Any, name: str) -> tuple[Graph, str]:
     return graph, _digest(graph, numbers)
 
 
+def is_onnx(built: Any) -> bool:
+    """Whether a network is an ONNX model, or the path of one."""
+    return isinstance(built, (str, os.PathLike)) or type(built).__name__ == "ModelProto"
+
+
+def checked(built: Any, example: Any, name: str, device: str = "meta") -> tuple[Any, Any]:
+    """Check what a builder returned; the model of a configuration is built on a device.
+
+    Returns:
+        A module, an exported program, an ONNX model or its path; and the example of its input.
+
+    Raises:
+        UnclearBuilderError: If it is none of these, or an example is missing.
+    """
+    if is_onnx(built):
+        return built, example
+    if type(built).__module__.startswith("transformers.") and hasattr(built, "model_type"):
+        built, example = _from_config(built, example, device)
+    if not isinstance(built, (torch.nn.Module, torch.export.ExportedProgram)):
+        raise UnclearBuilderError(
+            f"{name} returns {_kind(built)}; it must return a torch.nn.Module, an ONNX "
+            "model or the path of one, or a configuration of transformers"
+        )
+    if example is None:
+        example = getattr(built, "example_inputs", None)
+        if example is None:
+            raise UnclearBuilderError(
+                f"the networks of {name} need an example of their input, such as "
+                "example=torch.zeros(1, 3, 32, 32), or --example 1x3x32x32"
+            )
+    return built, example
+
+
 def _kind(value: Any) -> str:
     return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
-def _from_config(config: Any, example: Any) -> tuple[torch.nn.Module, Any]:
+def _from_config(config: Any, example: Any, device: str) -> tuple[torch.nn.Module, Any]:
     """The model of a configuration of transformers, with an example of its input."""
     try:
         import transformers  # type: ignore[import-not-found,unused-ignore]
@@ -179,7 +156,7 @@ def _from_config(config: Any, example: Any) -> tuple[torch.nn.Module, Any]:
             f"a {type(config).__name__} is built by the package transformers, which is not "
             "installed; install it with pip install transformers"
         ) from None
-    with undisturbed(), torch.device("meta"):
+    with undisturbed(), torch.device(device):
         model = transformers.AutoModel.from_config(config)
     return model, model.dummy_inputs if example is None else example
 

@@ -27,6 +27,7 @@ __all__ = [
     "Suggestion",
     "UnclearBuilderError",
     "failure_of",
+    "is_users",
     "user_place",
 ]
 
@@ -203,11 +204,16 @@ def user_place() -> str:
 
 def _place(frames: Sequence[tuple[str, int | None]]) -> str:
     for file, line in reversed(frames):
-        path = os.path.abspath(file)
-        is_package = "site-packages" in path or path.startswith(_OTHERS)
-        if not is_package and not file.startswith("<frozen"):
+        if is_users(file):
             return f"{os.path.basename(file)}, line {line}"
     return ""
+
+
+def is_users(file: str) -> bool:
+    """Whether a file of code is the user's, not of a package or of Python."""
+    path = os.path.abspath(file)
+    is_package = "site-packages" in path or path.startswith(_OTHERS)
+    return not is_package and not file.startswith("<frozen")
 
 
 def failure_of(error: BaseException, name: str) -> BuilderError:

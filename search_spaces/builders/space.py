@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -33,10 +33,15 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace, checked_choices
 
+if TYPE_CHECKING:
+    import onnx
+
 __all__ = ["BuilderSpace", "FiniteBuilderSpace", "space_of"]
 
 # Most settings of a space that is listed.
 MOST_LISTED = 1_000
+# Members that are built again, to see whether the builder depends on its parameters alone.
+BUILT_AGAIN = 2
 # Draws after which no setting counts as one that can be built.
 FRUITLESS = 200
 _NAME = re.compile(r"[^\w.-]+")
@@ -54,8 +59,10 @@ def space_of(
     networks = BuiltNetworks(builder, example, name or _name_of(builder))
     networks.tree.explore()
     space = _opened(networks, {})
-    # A network that cannot be read is better known now than in the middle of a study.
-    space.sample(np.random.default_rng(0))
+    # What is wrong with a network is better known now than in the middle of a study.
+    rng = np.random.default_rng(0)
+    for arch in dict.fromkeys(space.sample(rng) for _ in range(BUILT_AGAIN)):
+        networks.check_repeatable(space.path(arch))
     return space
 
 
@@ -98,6 +105,7 @@ class BuilderSpace(SearchSpace):
     """
 
     whole_networks = True
+    writes_onnx = True
 
     def __init__(self, networks: BuiltNetworks, choices: Mapping[str, Sequence[Any]]) -> None:
         self._networks, self._choices = networks, dict(choices)
@@ -188,7 +196,7 @@ class BuilderSpace(SearchSpace):
         key = tuple([(name, value) for name, _, value in path])
         return Architecture(self.name, text_of(path), f"{self.name}-{digest[:16]}", key)
 
-    def _path(self, arch: Architecture) -> Path:
+    def path(self, arch: Architecture) -> Path:
         """The suggestions of a member.
 
         Raises:
@@ -219,7 +227,7 @@ class BuilderSpace(SearchSpace):
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
         """The value of every parameter; those that do not count have their first one."""
-        values = {name: value for name, _, value in self._path(arch)}
+        values = {name: value for name, _, value in self.path(arch)}
         return {
             name: values[name] if name in values else spread(domain, 2)[0]
             for name, domain in self.distributions().items()
@@ -238,7 +246,7 @@ class BuilderSpace(SearchSpace):
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
         """Change one parameter that counts; what it leads to has the first of its values."""
-        params, path = self.to_params(arch), self._path(arch)
+        params, path = self.to_params(arch), self.path(arch)
         free = [suggestion for suggestion in path if size(self.offered(*suggestion[:2])) > 1]
         for _ in range(FRUITLESS if free else 0):
             name, domain, value = free[int(rng.integers(len(free)))]
@@ -256,7 +264,7 @@ class BuilderSpace(SearchSpace):
         """All architectures with another value of one parameter that counts."""
         params = self.to_params(arch)
         others: dict[str, Architecture] = {}
-        for name, domain, value in self._path(arch):
+        for name, domain, value in self.path(arch):
             for other in moves(self.offered(name, domain), value):
                 neighbor = self._changed(params, name, other)
                 if neighbor is not None and neighbor.text != arch.text:
@@ -272,7 +280,7 @@ class BuilderSpace(SearchSpace):
 
     def validate(self, arch: Architecture) -> None:
         """Check that the builder makes this architecture, with the values of this space."""
-        self._path(arch)
+        self.path(arch)
 
     def parse(self, text: str) -> Architecture:
         """Read `name=value,name=value,…`."""
@@ -303,9 +311,25 @@ class BuilderSpace(SearchSpace):
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
         """The whole network, one node an operator, for one image."""
+        self._check_task(task)
+        return self._networks.graph(self.path(arch))
+
+    def to_onnx(
+        self, arch: Architecture, seed: int = 0, batch_size: int = 1, task: str | None = None
+    ) -> onnx.ModelProto:
+        """The network with the weights that the builder makes; see `SearchSpace.to_onnx`.
+
+        PyTorch's random generators are left as they were. An ONNX model of the builder's keeps its
+        weights.
+        """
+        self._check_task(task)
+        if batch_size < 1:
+            raise InputError(f"batch size {batch_size} is not at least 1")
+        return self._networks.onnx_model(self.path(arch), seed, batch_size)
+
+    def _check_task(self, task: str | None) -> None:
         if task not in (None, *self.tasks):
             raise InputError(f"unknown image set {task!r}; {self.name} has {self.tasks[0]}")
-        return self._networks.graph(self._path(arch))
 
     def to_graphs(self, archs: Sequence[Architecture], task: str | None = None) -> list[Graph]:
         """Graphs of several architectures, which are kept on disk from then on."""
@@ -344,7 +368,7 @@ class FiniteBuilderSpace(BuilderSpace, FiniteSpace):
 
     def index(self, arch: Architecture) -> int:
         """Position of an architecture in the order of the values."""
-        self._path(arch)
+        self.path(arch)
         return self._positions[arch.text]
 
 

@@ -103,13 +103,33 @@ class SuggestionTree:
             return tuple(taken), None
         return self._ran(taken, answer)
 
-    def built(self, path: Path) -> Any:
-        """The network of a known setting, which the builder makes again."""
+    def built(self, path: Path, run: Callable[[Any], Any] | None = None) -> Any:
+        """The network of a known setting, which the builder makes again.
+
+        Args:
+            path: The suggestions with their values.
+            run: Runs the builder otherwise, such as with weights.
+
+        Raises:
+            InputError: If the builder fails, or asks for other parameters than before.
+        """
         values = {name: value for name, _, value in path}
+
+        def answer(name: str, domain: BaseDistribution) -> Any:
+            if name not in values or not contains(domain, values[name]):
+                raise self._contradiction(name)
+            return values[name]
+
+        trial = RecordingTrial(answer)
         try:
-            return self._run(RecordingTrial(lambda name, _: values[name]))
-        except Exception as error:
+            built = (run or self._run)(trial)
+        except UnclearBuilderError:
+            raise
+        except (Exception, SystemExit) as error:
             raise failure_of(error, self._name) from error
+        if len(trial.suggestions) < len(path):
+            raise self._contradiction(path[len(trial.suggestions)][0])
+        return built
 
     def fail(self, path: Path, error: BuilderError) -> None:
         """Note that the network of a known setting cannot be read."""
@@ -146,7 +166,7 @@ class SuggestionTree:
         # Without a lock: an answer may wait for another thread, which may be here, too.
         try:
             built = self._run(trial)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if error in raised or isinstance(error, UnclearBuilderError):
                 raise
             is_told = isinstance(error, BuilderError)

@@ -16,13 +16,15 @@ from nasplug.search_spaces.operators import Operator, Window
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OPSET", "network_model"]
+__all__ = ["LARGEST_BYTES", "OPSET", "WEIGHTS", "network_model"]
 
 # The first with HardSwish is 14; 17 is what current runtimes of all kinds read.
 OPSET = 17
 _IR_VERSION = 8
+# Key of an ONNX model's metadata that says where its weights come from.
+WEIGHTS = "nasplug.weights"
 # A model with its weights inside is one protobuf message, which cannot be larger.
-_LARGEST_BYTES = 2**31 - 2**20
+LARGEST_BYTES = 2**31 - 2**20
 
 
 def network_model(
@@ -55,7 +57,7 @@ def network_model(
         raise InputError(f"batch size {batch_size} is not at least 1")
     needed = _needed(operators, output)
     params = sum(_param_count(operators[k]) for k in needed)
-    if params * FLOAT_BYTES > _LARGEST_BYTES:
+    if params * FLOAT_BYTES > LARGEST_BYTES:
         raise InputError(
             f"the weights of {name} need {params * FLOAT_BYTES / 1e9:.1f} GB, but an ONNX file "
             "holds at most 2 GB; choose a smaller network"

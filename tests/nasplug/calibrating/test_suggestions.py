@@ -34,7 +34,8 @@ def test_networks_are_suggested_that_can_be_measured(predictor: ArchitecturePred
     ms = np.exp(Roofline().log_latency(NNLQP.to_graphs(slow), [setting])[:, 0])
     assert ms.sum() * RUNS < 1000 * SECONDS
     assert len({NNLQP.family_of(arch) for arch in slow}) > 2
-    assert next_step("fbnet", "todo.txt").endswith(
+    assert next_step(FBNET, "todo.txt", "fbnet").endswith(
         "nasplug measure --space fbnet --archs todo.txt --out measured.csv"
     )
-    assert "--space nb201 --archs todo.txt" in next_step("nb201", "todo.txt")
+    words = "net.py:build --example 1x3x8x8"
+    assert f"--space {words} --archs todo.txt" in next_step(NNLQP, "todo.txt", words)
