@@ -13,8 +13,7 @@ import numpy as np
 
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
-from nasplug.search_spaces.networks.builder import NetworkBuilder
-from nasplug.search_spaces.networks.family import Decision, Family, Value
+from nasplug.search_spaces.networks.family import Builder, Decision, Family, Value
 from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace
 
 if TYPE_CHECKING:
@@ -252,15 +251,14 @@ class NetworkSpace(SearchSpace):
             pairs[name] = words[word]
         return pairs
 
-    def _built(self, arch: Architecture, task: str | None) -> tuple[NetworkBuilder, int]:
+    def _built(self, arch: Architecture, task: str | None) -> tuple[Builder, int]:
         chosen = self._chosen(self._digits(arch))
         name = self.tasks[0] if task is None else task
         if name not in self.family.tasks:
             likely = closest(name, self.family.tasks)
             raise InputError(f"unknown image set {name!r}; known: {likely}")
         images = self.family.tasks[name]
-        side = images.side if self.family.side is None else self.family.side(chosen)
-        builder = NetworkBuilder(side)
+        builder = self.family.start(images, chosen)
         return builder, self.family.build(builder, chosen, images.classes)
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
