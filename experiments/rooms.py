@@ -56,6 +56,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "predictors": ("predictors",),
     "ground": (
         "arrays",
+        "quantities",
         "objectives",
         "pareto",
         "choices",

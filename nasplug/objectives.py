@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from nasplug.quantities import ALIASES, QUANTITIES, canonical_name, quantity_named
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
 
 __all__ = [
     "COSTS",
+    "DIRECTIONS",
     "MFLOPS",
     "OBJECTIVES",
     "PROXIES",
@@ -36,10 +38,7 @@ class Objective:
 
 
 OBJECTIVES = {
-    "accuracy": Objective("accuracy", "maximize", "%"),
-    "latency": Objective("latency", "minimize", "ms"),
-    "flops": Objective("flops", "minimize", "count"),
-    "params": Objective("params", "minimize", "count"),
+    kind.name: Objective(kind.name, kind.direction, kind.unit) for kind in QUANTITIES.values()
 }
 
 # Stand-ins for an unknown accuracy: within the limits, more of them tends to be better. Both are
@@ -47,35 +46,57 @@ OBJECTIVES = {
 PROXIES = {name: Objective(name, "maximize", "count") for name in ("flops", "params")}
 
 COSTS = ("flops", "params")
-# NAS benchmarks call multiply-accumulates FLOPs, and so does nasplug; others call them MACs.
-QUANTITY_ALIASES = {"macs": "flops"}
+QUANTITY_ALIASES = ALIASES
 MFLOPS = "MFLOPs: millions of multiply-accumulates per image"
-
-
-def canonical_name(name: str) -> str:
-    """Name of a quantity that nasplug uses, such as `"flops"` for `"macs"`."""
-    return QUANTITY_ALIASES.get(name, name)
+# Word of a direction -> the direction.
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
+    "max": "maximize",
+    "maximize": "maximize",
+    "min": "minimize",
+    "minimize": "minimize",
+}
+# A predicted front of more objectives is nearly the whole space.
+MOST = 4
 
 
 def checked_objectives(objectives: str | Sequence[str]) -> tuple[Objective, ...]:
-    """Look up one or two different quantities by name.
+    """Look up one to four different quantities by name.
 
     Args:
-        objectives: Names of `OBJECTIVES`, or `more` and a name of `PROXIES`.
+        objectives: Names of `OBJECTIVES`, of which each may have a direction, such as
+            `"memory:min"`; or `more` and a name of `PROXIES`.
 
     Raises:
-        InputError: If a name is unknown, or there are not one or two different quantities.
+        InputError: If a name or a direction is unknown, or there are not one to four different
+            quantities.
     """
     words = (objectives,) if isinstance(objectives, str) else tuple(objectives)
-    words = tuple(" ".join(map(canonical_name, str(word).split(" "))) for word in words)
-    by_name = {**OBJECTIVES, **{f"more {name}": proxy for name, proxy in PROXIES.items()}}
-    for word in words:
-        if word not in by_name:
-            raise InputError(f"unknown objective {word!r}; known: {closest(word, by_name)}")
-    chosen = tuple(by_name[word] for word in words)
-    if len(chosen) not in (1, 2) or len({o.name for o in chosen}) != len(chosen):
+    chosen = tuple(_objective(str(word)) for word in words)
+    if not 1 <= len(chosen) <= MOST or len({o.name for o in chosen}) != len(chosen):
         raise InputError(
-            f"objectives are {', '.join(words) or '()'}; choose one, or two different ones, from "
-            f"{', '.join(by_name)}"
+            f"objectives are {', '.join(map(str, words)) or '()'}; choose one, or up to {MOST} "
+            f"different ones, from {', '.join(_by_name())}"
         )
     return chosen
+
+
+def _by_name() -> dict[str, Objective]:
+    return {**OBJECTIVES, **{f"more {name}": proxy for name, proxy in PROXIES.items()}}
+
+
+def _objective(text: str) -> Objective:
+    """Read an objective such as `accuracy`, `memory:min` or `more flops`."""
+    word, colon, direction = (part.strip() for part in text.partition(":"))
+    first, _, last = word.rpartition(" ")
+    kind = quantity_named(last)
+    found = None if kind is None else _by_name().get(f"{first} {kind.name}".strip())
+    if found is None or (first and colon):
+        known = closest(word, [*_by_name(), *ALIASES])
+        raise InputError(f"unknown objective {text[:80]!r}; known: {known}")
+    if not colon:
+        return found
+    if direction not in DIRECTIONS:
+        raise InputError(
+            f"objective {text[:80]!r} has direction {direction[:80]!r}; write max or min"
+        )
+    return Objective(found.name, DIRECTIONS[direction], found.unit)

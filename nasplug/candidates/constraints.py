@@ -9,28 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nasplug.devices.hardware import hardware as device_named
-from nasplug.objectives import QUANTITY_ALIASES, canonical_name
 from nasplug.predictors.hardware import Hardware
+from nasplug.quantities import ALIASES, QUANTITIES, canonical_name
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
 
 __all__ = ["Constraint", "checked_hardware", "parse_constraint", "parse_constraints"]
 
-# Factors to the canonical unit, which is the first one of each quantity.
-UNITS: dict[str, dict[str, float]] = {
-    "latency": {"ms": 1.0, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "s": 1e3},
-    "params": {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9},
-    "flops": {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12},
-    "accuracy": {"%": 1.0},
-}
 # Range of a bound, in the canonical unit.
 LEAST, MOST = 1e-9, 1e18
-_EXAMPLES = {
-    "latency": "latency<=5ms",
-    "params": "params<=1.2M",
-    "flops": "flops<=100M",
-    "accuracy": "accuracy>=92%",
-}
 _FORM = re.compile(r"\s*([^\s<>=]*)\s*([<>=]+)\s*(.*?)\s*", re.DOTALL)
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.ASCII | re.DOTALL)
 # A wrong input can be a whole file: quote no more than this of it.
@@ -42,9 +29,9 @@ class Constraint:
     """A bound on a predicted quantity, to be met with a stated probability.
 
     Attributes:
-        name: The quantity: `"latency"`, `"params"`, `"flops"` or `"accuracy"`.
+        name: The quantity, a name of `nasplug.quantities.QUANTITIES`.
         bound: The limit, in `unit`; from `LEAST` to `MOST`.
-        unit: The canonical unit: `"ms"`, `"%"` or `"count"`.
+        unit: The canonical unit of the quantity, such as `"ms"`, `"MB"` or `"count"`.
         sense: `"<="` or `">="`.
         probability: Probability with which the limit is to hold, strictly between 0 and 1.
     """
@@ -56,15 +43,14 @@ class Constraint:
     probability: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.name not in UNITS:
+        if self.name not in QUANTITIES:
             raise InputError(
-                f"unknown quantity {self.name!r} in a constraint; known: {', '.join(UNITS)}"
+                f"unknown quantity {self.name!r} in a constraint; known: "
+                f"{closest(self.name, QUANTITIES)}"
             )
-        if self.unit != _canonical(self.name):
-            raise InputError(
-                f"the bound on {self.name} has the unit {self.unit!r}; use "
-                f"{_canonical(self.name)!r}"
-            )
+        unit = QUANTITIES[self.name].unit
+        if self.unit != unit:
+            raise InputError(f"the bound on {self.name} has the unit {self.unit!r}; use {unit!r}")
         if self.sense not in ("<=", ">="):
             raise InputError(f"a constraint needs <= or >=, not {self.sense!r}")
         if not LEAST <= self.bound <= MOST:
@@ -88,16 +74,13 @@ class Constraint:
         return self.sense == "<="
 
 
-def _canonical(name: str) -> str:
-    return next(iter(UNITS[name])) or "count"
-
-
 def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
     """Read a constraint such as `latency<=5ms`, `params <= 1.2M` or `accuracy>=92%`.
 
     Args:
-        text: Quantity, `<=` or `>=`, number and unit. A latency needs us, µs, ms or s; an accuracy
-            needs %; params and flops, which `macs` stands for, too, may carry k, M, G.
+        text: Quantity, `<=` or `>=`, number and unit. A latency needs us, µs, ms or s; memory and
+            size kB, MB, MiB or GB; energy J; an accuracy %; params and flops, which `macs` stands
+            for, too, may carry k, M, G; throughput, which `fps` stands for, needs none.
         probability: Probability with which the limit is to hold.
 
     Raises:
@@ -112,14 +95,15 @@ def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
         raise InputError(f"constraint {quoted} has no <= or >=; write it like latency<=5ms")
     name, sense, value = form.groups()
     name = canonical_name(name)
-    if name not in UNITS:
-        known = closest(name, [*UNITS, *QUANTITY_ALIASES])
+    if name not in QUANTITIES:
+        known = closest(name, [*QUANTITIES, *ALIASES])
         raise InputError(
             f"unknown quantity {name!r} in constraint {quoted}; known: {known}"
             if name
             else f"constraint {quoted} names no quantity; write it like latency<=5ms"
         )
-    example = _EXAMPLES[name]
+    kind = QUANTITIES[name]
+    example = kind.example
     if sense not in ("<=", ">="):
         raise InputError(f"constraint {quoted} has {sense}; use <= or >=, like {example}")
     number = _NUMBER.fullmatch(value)
@@ -128,28 +112,29 @@ def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
             f"the bound in constraint {quoted} is not a number; write it like {example}"
         )
     digits, unit = number.groups()
-    units = UNITS[name]
-    if unit not in units:
-        shown = ", ".join(u for u in units if u not in ("", "μs", "K"))
+    if unit not in kind.units:
+        shown = ", ".join(u for u in kind.units if u not in ("", "μs", "K", "KB"))
         what = f"has unknown unit {unit[:_QUOTED]!r}" if unit else "has no unit"
         raise InputError(f"the bound in constraint {quoted} {what}; use {shown}, like {example}")
     # Decimal scaling keeps "0.005 s" at exactly 5 ms where a float product would not.
-    bound = _scaled(digits, units[unit])
+    bound = _scaled(digits, kind.units[unit])
     if not LEAST <= bound <= MOST:
         raise InputError(
             f"the bound in constraint {quoted} is not a number from {LEAST:g} to {MOST:g}"
-            f"{'' if _canonical(name) == 'count' else f' {_canonical(name)}'}; write it like "
-            f"{example}"
+            f"{'' if kind.unit == 'count' else f' {kind.unit}'}; write it like {example}"
         )
     if name == "accuracy" and bound > 100:
         raise InputError(
             f"the bound in constraint {quoted} is above 100 %; write it like {example}"
         )
-    return Constraint(name, bound, _canonical(name), sense, probability)
+    return Constraint(name, bound, kind.unit, sense, probability)
 
 
 def _scaled(digits: str, factor: float) -> float:
     exponent = round(math.log10(factor))
+    if not math.isclose(factor, 10.0**exponent):
+        # Such as 1 MiB.
+        return float(digits) * factor
     mantissa, _, power = digits.lower().partition("e")
     # int() refuses exponents of thousands of digits; such a number is 0 or infinite anyway.
     shift = int(power[:8] or 0) + exponent
@@ -189,6 +174,7 @@ def checked_hardware(
     hardware: str | os.PathLike[str] | Hardware | None, constraints: Sequence[Constraint]
 ) -> Hardware | None:
     """The device, by name, path or as it is; it must be there if a latency is bounded."""
-    if hardware is None and any(c.name == "latency" for c in constraints):
-        raise InputError("a constraint on latency needs a device; name one, such as RTX 3090")
+    bounded = [c.name for c in constraints if QUANTITIES[c.name].needs_device]
+    if hardware is None and bounded:
+        raise InputError(f"a constraint on {bounded[0]} needs a device; name one, such as RTX 3090")
     return None if hardware is None else device_named(hardware)

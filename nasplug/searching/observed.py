@@ -118,7 +118,9 @@ class ObservedObjective:
         candidates = self._candidates
         arch = suggest_architecture(trial, candidates.space, self._distributions)
         (index,) = candidates.indices([arch])
-        predicted = {name: predicted_ends(candidates, name, index) for name in METRICS}
+        predicted = {
+            name: predicted_ends(candidates, name, index) for name in ("accuracy", "latency")
+        }
         request = Request(
             arch,
             trial.number,

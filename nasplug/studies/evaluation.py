@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from nasplug.objectives import COSTS, OBJECTIVES, Objective, canonical_name
+from nasplug.objectives import COSTS, DIRECTIONS, OBJECTIVES, Objective
+from nasplug.quantities import QUANTITIES
 from nasplug.search_spaces import Architecture, InputError
 
 __all__ = [
@@ -32,14 +33,14 @@ __all__ = [
 
 ACCURACY, LATENCY, THROUGHPUT = "accuracy", "latency_ms", "throughput"
 # Name of a constrained quantity -> name of its metric.
-METRICS = {"latency": LATENCY, "accuracy": ACCURACY}
+METRICS = {name: kind.key for name, kind in QUANTITIES.items()}
 # Key of an answer beside its metrics: how far each constraint of the user's own is violated.
 CONSTRAINTS = "constraints"
 # Metrics whose direction and unit are known.
 KNOWN = {
     ACCURACY: OBJECTIVES["accuracy"],
     LATENCY: Objective(LATENCY, "minimize", "ms"),
-    THROUGHPUT: Objective(THROUGHPUT, "maximize", "img/s"),
+    THROUGHPUT: OBJECTIVES[THROUGHPUT],
     **{name: OBJECTIVES[name] for name in COSTS},
 }
 # Least and largest plausible value of a metric, in its unit.
@@ -50,12 +51,6 @@ _RANGES = {
     **{name: (0.0, 1e18) for name in COSTS},
 }
 _ANY_RANGE = (-1e30, 1e30)
-_DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
-    "max": "maximize",
-    "maximize": "maximize",
-    "min": "minimize",
-    "minimize": "minimize",
-}
 _NAME = re.compile(r"[A-Za-z_][\w.@/-]{0,99}")
 # Most entries of an answer, and most characters of a value in a message.
 _MOST, _QUOTED = 100, 80
@@ -250,15 +245,16 @@ def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
         shown = f"objective {str(text)[:_QUOTED]!r}"
         if not _NAME.fullmatch(name) or name == CONSTRAINTS:
             raise InputError(f"{shown} does not name a metric; write it like accuracy:max")
-        name = canonical_name(name)
+        # Other names for a metric are the program's own.
+        name = "flops" if name == "macs" else name
         default = KNOWN.get(name)
         if not colon and default is None:
             raise InputError(f"{shown} has no direction; write {name}:max or {name}:min")
-        if colon and word not in _DIRECTIONS:
+        if colon and word not in DIRECTIONS:
             raise InputError(f"{shown} has direction {word[:_QUOTED]!r}; write max or min")
         if name in objectives:
             raise InputError(f"metric {name} is given twice as an objective; give it once")
-        direction = _DIRECTIONS[word] if colon or default is None else default.direction
+        direction = DIRECTIONS[word] if colon or default is None else default.direction
         objectives[name] = Objective(name, direction, default.unit if default else "")
     return tuple(objectives.values())
 

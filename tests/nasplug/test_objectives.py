@@ -22,14 +22,26 @@ def test_signs_turn_values_into_losses() -> None:
         "latency": 1.0,
         "flops": 1.0,
         "params": 1.0,
+        "size": 1.0,
+        "memory": 1.0,
+        "energy": 1.0,
+        "throughput": -1.0,
     }
     assert {proxy.sign for proxy in PROXIES.values()} == {-1.0}
+
+
+def test_objectives_may_say_their_direction() -> None:
+    assert checked_objectives("memory:min") == (OBJECTIVES["memory"],)
+    assert checked_objectives("flops:maximize") == (PROXIES["flops"],)
+    assert checked_objectives(["accuracy:max", "fps", "memory_mb", "latency:min"]) == (
+        *(OBJECTIVES[name] for name in ("accuracy", "throughput", "memory", "latency")),
+    )
 
 
 def test_macs_are_flops() -> None:
     assert checked_objectives(["accuracy", "macs"]) == checked_objectives(["accuracy", "flops"])
     assert checked_objectives("more macs") == (PROXIES["flops"],)
-    with pytest.raises(InputError, match="choose one, or two different ones"):
+    with pytest.raises(InputError, match="choose one, or up to 4 different ones"):
         checked_objectives(["macs", "flops"])
 
 
@@ -37,10 +49,14 @@ def test_macs_are_flops() -> None:
     ("words", "message"),
     [
         ("acuracy", "unknown objective 'acuracy'; known: accuracy"),
-        ([], "choose one, or two different ones"),
-        (["latency", "latency"], "choose one, or two different ones"),
-        (["flops", "more flops"], "choose one, or two different ones"),
-        (["accuracy", "latency", "flops"], "choose one, or two different ones"),
+        ([], "choose one, or up to 4 different ones"),
+        (["latency", "latency"], "choose one, or up to 4 different ones"),
+        (["flops", "more flops"], "choose one, or up to 4 different ones"),
+        (["accuracy", "latency", "flops", "params", "size"], "choose one, or up to 4"),
+        ("memry:min", "unknown objective 'memry:min'; known: memory"),
+        ("memory:less", "direction 'less'; write max or min"),
+        ("more memory", "unknown objective 'more memory'"),
+        ("more flops:min", "unknown objective"),
     ],
 )
 def test_bad_objectives(words: str | list[str], message: str) -> None:

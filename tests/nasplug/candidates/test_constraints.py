@@ -6,17 +6,17 @@ from hypothesis import strategies as st
 
 from nasplug.candidates.constraints import (
     LEAST,
-    UNITS,
     Constraint,
     parse_constraint,
     parse_constraints,
 )
+from nasplug.quantities import QUANTITIES
 from nasplug.search_spaces import InputError
 
 
 def test_macs_are_flops() -> None:
     assert parse_constraint("macs<=100M") == parse_constraint("flops<=100M")
-    with pytest.raises(InputError, match="known: macs, latency, params, flops, accuracy"):
+    with pytest.raises(InputError, match="known: macs, latency, throughput"):
         parse_constraint("mac<=100M")
     with pytest.raises(InputError, match="flops has two bounds"):
         parse_constraints(["macs<=100M", "flops<=90M"])
@@ -35,6 +35,13 @@ def test_macs_are_flops() -> None:
         ("flops<=100M", ("flops", 1e8, "count", "<=")),
         ("flops>=1e6", ("flops", 1e6, "count", ">=")),
         (" accuracy>=92% ", ("accuracy", 92.0, "%", ">=")),
+        ("fps>=30", ("throughput", 30.0, "img/s", ">=")),
+        ("throughput >= 1.5k", ("throughput", 1500.0, "img/s", ">=")),
+        ("fps>=30fps", ("throughput", 30.0, "img/s", ">=")),
+        ("memory<=1GB", ("memory", 1000.0, "MB", "<=")),
+        ("memory<=64MiB", ("memory", 67.108864, "MB", "<=")),
+        ("size<=500kB", ("size", 0.5, "MB", "<=")),
+        ("energy<=500mJ", ("energy", 0.5, "J", "<=")),
     ],
 )
 def test_reads_units(text: str, expected: tuple[str, float, str, str]) -> None:
@@ -59,6 +66,9 @@ def test_reads_units(text: str, expected: tuple[str, float, str, str]) -> None:
         ("<=5ms", "names no quantity"),
         ("", "has no <= or >="),
         ("latecy<=5ms", "known: latency"),
+        ("memori<=5MB", "known: memory, "),
+        ("memory<=5", "has no unit; use MB, B, kB, GB, KiB, MiB, GiB"),
+        ("fps>=30ms", "unknown unit 'ms'; use img/s, fps, images/s, k"),
         ("latency<=five ms", "is not a number"),
         ("latency<=nanms", "is not a number"),
         ("latency<=infms", "is not a number"),
@@ -81,7 +91,7 @@ def test_bad_text_is_told_in_one_sentence(text: str, said: str) -> None:
     assert len(message) < 300
 
 
-@given(st.text() | st.from_regex(r"(latency|flops|accuracy)[<>=]{1,2}.{0,20}", fullmatch=True))
+@given(st.text() | st.from_regex(r"(latency|flops|accuracy|fps|memory)[<>=]{1,2}.{0,20}", fullmatch=True))
 def test_any_text_parses_or_is_refused(text: str) -> None:
     try:
         c = parse_constraint(text)
@@ -91,7 +101,7 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
 
 
 @given(
-    st.sampled_from(sorted(UNITS)),
+    st.sampled_from(sorted(QUANTITIES)),
     st.floats(min_value=LEAST, max_value=100),
     st.sampled_from(["<=", ">="]),
     st.floats(min_value=0.01, max_value=0.99),
@@ -99,15 +109,15 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
 def test_print_and_parse_round_trip(
     name: str, bound: float, sense: str, probability: float
 ) -> None:
-    unit = next(iter(UNITS[name])) or "count"
-    c = Constraint(name, bound, unit, sense, probability)
+    c = Constraint(name, bound, QUANTITIES[name].unit, sense, probability)
     assert parse_constraint(str(c), probability) == c
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        ("energy", 5.0, "J", "<="),
+        ("speed", 5.0, "J", "<="),
+        ("memory", 5.0, "B", "<="),
         ("latency", 5.0, "s", "<="),
         ("latency", 5.0, "ms", "<"),
         ("latency", float("nan"), "ms", "<="),
