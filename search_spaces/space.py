@@ -77,6 +77,7 @@ class SearchSpace(ABC):
             predictors of whole networks read them.
         deployed: Whether its networks are files for an inference runtime, not code of a framework.
         writes_onnx: Whether `to_onnx` gives a network that can be run.
+        quality: Quantity by which a trained network is judged: `"accuracy"`, or `"perplexity"`.
 
     Example:
         >>> import numpy as np
@@ -93,6 +94,7 @@ class SearchSpace(ABC):
     whole_networks: bool = False
     deployed: bool = False
     writes_onnx: bool = False
+    quality: str = "accuracy"
 
     @property
     def parts(self) -> Mapping[str, SearchSpace]:

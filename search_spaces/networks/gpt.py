@@ -200,6 +200,7 @@ class GPTSpace(NetworkSpace):
     """
 
     family: Family
+    quality = "perplexity"
 
     def __init__(self, choices: GPTChoices | None = None, name: str | None = None, **own: Any):
         if choices is None:

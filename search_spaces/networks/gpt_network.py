@@ -50,24 +50,27 @@ class LanguageModelBuilder:
         model, new, length = self.model, self.tokens.new, self.tokens.length
         size, shared = model.head_size, model.key_heads(heads)
         qkv = self._linear(x, (heads + 2 * shared) * size, model.has_bias)
-        counts = (heads, shared, shared)
-        query, key, value = (self._add("Slice", (qkv,), (1, n, new, size)) for n in counts)
-        pairs = ((query, heads), (key, shared))
-        parts = [self._add("Mul", (k,), (1, n, new, model.turned)) for k, n in pairs]
-        query, key = (
-            self._add("Concat", (part, k), (1, n, new, size))
-            for part, (k, n) in zip(parts, pairs, strict=True)
-        )
-        if self.tokens.cached:
-            key, value = (self._with_cache(k, shared) for k in (key, value))
+        # In the order that a graph has them in, depth first.
+        query = self._turned(qkv, heads)
+        key = self._with_cache(self._turned(qkv, shared), shared)
         scores = self._add("MatMul", (query, key), (1, heads, new, length))
         weights = self._add("Softmax", (scores,), (1, heads, new, length))
+        value = self._with_cache(self._add("Slice", (qkv,), (1, shared, new, size)), shared)
         mixed = self._add("MatMul", (weights, value), (1, heads, new, size))
         joined = self._add("Transpose", (mixed,), (1, new, size * heads))
         return self._linear(joined, model.embed, model.has_bias)
 
+    def _turned(self, qkv: int, heads: int) -> int:
+        """Add queries or keys, of which positions turn a part."""
+        new, size = self.tokens.new, self.model.head_size
+        whole = self._add("Slice", (qkv,), (1, heads, new, size))
+        part = self._add("Mul", (whole,), (1, heads, new, self.model.turned))
+        return self._add("Concat", (part, whole), (1, heads, new, size))
+
     def _with_cache(self, fresh: int, heads: int) -> int:
-        """Add a cache as an input of the network, and join the new token to it."""
+        """Add a cache as an input of the network, and join the new token to it; none if empty."""
+        if not self.tokens.cached:
+            return fresh
         size = self.model.head_size
         cache = self._add("Input", (), (1, heads, self.tokens.cached, size))
         return self._add("Concat", (cache, fresh), (1, heads, self.tokens.length, size))
@@ -79,8 +82,9 @@ class LanguageModelBuilder:
         shape = (1, self.tokens.new, width)
         first = self._linear(x, width, model.has_bias)
         if model.is_gated:
+            gate = self._add("Silu", (first,), shape)
             raised = self._linear(x, width, model.has_bias)
-            first = self._add("Mul", (self._add("Silu", (first,), shape), raised), shape)
+            first = self._add("Mul", (gate, raised), shape)
         else:
             first = self._add("Gelu", (first,), shape)
         return self._linear(first, model.embed, model.has_bias)
