@@ -16,15 +16,16 @@ import numpy as np
 from nasplug.arrays import Array
 from nasplug.objectives import Objective
 from nasplug.pareto import contributions
+from nasplug.quantities import QUANTITIES, quantity_named
 
 __all__ = ["Choice", "choices", "error_height", "telling_rows"]
 
 # Share of the best quality that the fastest choice may give up.
 CLOSE = 0.01
-# Cost -> beginning of the title of its least value.
-_LEAST = {"latency": "Fastest", "flops": "Fewest FLOPs", "params": "Fewest parameters"}
-# Quality -> beginning of the title of its best value.
-_BEST = {"accuracy": "Most accurate", "flops": "Most FLOPs", "params": "Most parameters"}
+# First words of names in studies that say the quantity.
+_WORDS = frozenset({"accuracy", "latency", "flops", "params"})
+# Quality -> beginning of the title of its best value, where it is not the better direction.
+_MOST = {"flops": "Most FLOPs", "params": "Most parameters"}
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,7 @@ def choices(
     best = int(np.lexsort(losses.T[::-1])[0])
     name = _in_words(objectives[0])
     within = f", within {' and '.join(limits)}" if limits else ""
-    title = _BEST.get(_quantity(objectives[0])) if objectives[0].direction == "maximize" else None
-    title = title or f"Best {name}"
+    title = _title(objectives[0]) or f"Best {name}"
     reason = f"{_capital(name)} {texts[best][0]} is the best of the {len(values)} rows on the front"
     if len(values) == 1:
         reason = "This is the only row on the front" if len(objectives) > 1 else "The best value"
@@ -142,7 +142,7 @@ def _fastest(
     close = np.flatnonzero(is_close)
     row = int(close[np.lexsort((losses[close, 0], losses[close, 1]))[0]])
     name, cost = (_in_words(objective) for objective in objectives[:2])
-    title = _LEAST.get(_quantity(objectives[1])) if objectives[1].direction == "minimize" else None
+    title = _title(objectives[1])
     if row == best:
         reason = f"No other row within 1 % of the best {name} has a better {cost}."
     else:
@@ -199,9 +199,19 @@ def _quantity(objective: Objective) -> str:
     return re.split(r"[^a-z]", objective.name.lower(), maxsplit=1)[0]
 
 
+def _title(objective: Objective) -> str | None:
+    """Beginning of the title of the best value; None for an unknown quantity."""
+    word = _quantity(objective)
+    # A study's own names may begin with the word, as "Latency (ms)" does.
+    kind = quantity_named(objective.name) or (QUANTITIES[word] if word in _WORDS else None)
+    if kind is not None and kind.direction == objective.direction:
+        return kind.extreme
+    return _MOST.get(word) if objective.direction == "maximize" else None
+
+
 def _in_words(objective: Objective) -> str:
-    known = {"flops": "FLOPs", "params": "parameters", "latency_ms": "latency"}
-    return known.get(objective.name, objective.name.replace("_", " "))
+    kind = quantity_named(objective.name)
+    return objective.name.replace("_", " ") if kind is None else kind.words
 
 
 def _capital(text: str) -> str:

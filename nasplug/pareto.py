@@ -49,22 +49,38 @@ def pareto_mask(values: Array) -> Mask:
     mask: Mask = ~np.logical_or.reduce([np.isnan(column) for column in values.T])
     if not mask.any():
         return mask
-    if values.shape[1] == 2 and len(values) > 2 * SAMPLE:
+    if values.shape[1] > 1 and len(values) > 2 * SAMPLE:
         # The front of a sample dominates most points, without an order of all of them.
         sample = values[mask][:: len(values) // SAMPLE]
-        mask &= ~_is_dominated(values, np.unique(sample[pareto_mask(sample)], axis=0))
+        front = np.unique(sample[pareto_mask(sample)], axis=0)
+        if values.shape[1] == 2:
+            mask &= ~_is_dominated(values, front)
+        for point in front if values.shape[1] > 2 else ():
+            left = values[mask]
+            mask[mask] = ~((point <= left).all(axis=1) & (point < left).any(axis=1))
     points = values[mask]
     if points.shape[1] == 2:
         mask[mask] = _front_of_two(points)
         return mask
     points, row_of_point = np.unique(points, axis=0, return_inverse=True)
-    if points.shape[1] == 1:
-        non_dominated = np.arange(len(points)) == 0
-    else:
-        # Distinct points: another one that is nowhere larger dominates.
-        non_dominated = np.array([(points <= point).all(axis=1).sum() == 1 for point in points])
+    is_first = np.arange(len(points)) == 0
+    non_dominated = is_first if points.shape[1] == 1 else _front_of_many(points)
     mask[mask] = non_dominated[row_of_point.reshape(-1)]
     return mask
+
+
+def _front_of_many(points: Array) -> Mask:
+    """`pareto_mask` of distinct points with three or more objectives."""
+    # Whatever a point of the least sum of ranks dominates is gone before it is compared itself.
+    ranks = np.argsort(np.argsort(points, axis=0, kind="stable"), axis=0, kind="stable")
+    left = np.argsort(ranks.sum(axis=1), kind="stable")
+    result = np.zeros(len(points), np.bool_)
+    while len(left):
+        first, left = left[0], left[1:]
+        result[first] = True
+        # No later one dominates it: that one would have a smaller sum.
+        left = left[~(points[first] <= points[left]).all(axis=1)]
+    return result
 
 
 def _front_of_two(points: Array) -> Mask:
@@ -158,7 +174,7 @@ def improving_points(known: Array, values: Array, count: int) -> Indices:
     any step, so that the selection covers the whole front.
 
     Args:
-        known: Points to be minimised, `(k, m)` with k ≥ 1 and m = 1 or 2.
+        known: Points to be minimised, `(k, m)` with k ≥ 1.
         values: Candidates, `(n, m)`.
         count: Largest number of points to select.
 
@@ -170,6 +186,8 @@ def improving_points(known: Array, values: Array, count: int) -> Indices:
         rows = smallest(values[:, 0], count)
         result: Indices = rows[values[rows, 0] < front[0, 0]]
         return result
+    if values.shape[1] > 2:
+        return _beyond(front, values, count)
     # The step of the front that a point lies below, and its distance in units of the front's range.
     step = np.searchsorted(front[:, 0], values[:, 0], side="right") - 1
     height = np.where(step >= 0, front[step, 1], np.inf)
@@ -184,3 +202,17 @@ def improving_points(known: Array, values: Array, count: int) -> Indices:
     rows = np.concatenate(rows_by_step)
     order = np.lexsort((-gain[rows], np.concatenate(ranks)))[:count]
     return np.asarray(better[rows[order]])
+
+
+def _beyond(front: Array, values: Array, count: int) -> Indices:
+    """`improving_points` of three or more objectives: the farthest beyond every known point.
+
+    The distance to a known point is the largest gain in an objective, in units of its range.
+    """
+    extent = np.ptp(front, axis=0)
+    scale = np.where(extent > 0, extent, 1.0)
+    gain = np.full(len(values), np.inf)
+    for point in front:
+        np.minimum(gain, ((point - values) / scale).max(axis=1), out=gain)
+    rows = smallest(-gain, count)
+    return np.asarray(rows[gain[rows] > 0])

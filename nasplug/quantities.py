@@ -6,7 +6,10 @@ Limits, objectives, columns, reports and JSON keys take them from here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "ALIASES",
@@ -14,12 +17,14 @@ __all__ = [
     "PREDICTED",
     "QUANTITIES",
     "RISKY",
+    "Number",
     "QuantityKind",
     "canonical_name",
     "images_per_second",
     "quantity_named",
 ]
 
+Number = TypeVar("Number", float, NDArray[np.float64])
 # The source of a quantity: a predictor, the counts of the network, or another quantity.
 Source = Literal["predicted", "counted", "derived"]
 
@@ -186,7 +191,7 @@ _ALL = (
         words="file size",
         unit="MB",
         direction="minimize",
-        source="derived",
+        source="counted",
         about="bytes of the parameters in the precision: 4 a parameter in fp32, 2 in fp16, 1 in "
         "int8",
         key="size_mb",
@@ -276,6 +281,6 @@ def quantity_named(word: str) -> QuantityKind | None:
     return QUANTITIES.get(name) or next((k for k in _ALL if k.key == name), None)
 
 
-def images_per_second(latency_ms: float, images: int) -> float:
+def images_per_second(latency_ms: Number, images: int) -> Number:
     """Throughput of a batch with a latency in ms; or the latency of one with a throughput."""
     return 1e3 * images / latency_ms

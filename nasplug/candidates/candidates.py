@@ -12,9 +12,9 @@ import numpy as np
 from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.scoring import Quantity, Scores, Scoring
-from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import is_usable
 from nasplug.predictors.hardware import Hardware
+from nasplug.quantities import COUNTED, PREDICTED, QUANTITIES, RISKY
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 
 __all__ = ["Candidates"]
@@ -139,6 +139,16 @@ class Candidates(ABC):
         missed = np.where(scores.met, np.minimum(missed, 0.0), np.maximum(missed, 1e-9))
         return np.asarray(missed)
 
+    def exactly(self, name: str, indices: Sequence[int]) -> Array:
+        """A quantity of some candidates that need not be among `quantities`: memory, `(k,)`."""
+        if name in self._scores.quantities:
+            return np.asarray(self._scores.quantities[name].mean[list(indices)])
+        if not len(indices):
+            return np.empty(0)
+        archs = [self.architectures[k] for k in indices]
+        prediction, target = self._scoring.predict(name, archs)
+        return np.asarray(prediction.mean[:, prediction.column(target)])
+
     def means(self, names: Sequence[str]) -> Array:
         """Predicted means, shape `(n, names)`."""
         quantities = self._scores.quantities
@@ -155,7 +165,7 @@ class Candidates(ABC):
         predicted = {
             name: {end: float(getattr(q, end)[index]) for end in ("mean", "lower", "upper")}
             for name, q in self.quantities.items()
-            if name not in COSTS
+            if name in PREDICTED
         }
         return {"arch": arch.text, "arch_id": arch.arch_id, "predicted": predicted}
 
@@ -170,17 +180,19 @@ class Candidates(ABC):
         c, best, is_alone = self._nearest_bound()
         scores = self._scores
         shown = Constraint(c.name, _round_away(best, c.is_upper), c.unit, c.sense, c.probability)
-        where = f" on {hardware.name}" if hardware and c.name == "latency" else ""
+        needs_device = QUANTITIES[c.name].needs_device
+        where = f" on {hardware.name}" if hardware and needs_device else ""
         together = "" if is_alone else " together with the other constraints"
         extreme = "smallest" if c.is_upper else "largest"
-        risk = "" if c.name in COSTS else f" with probability {c.probability:g}"
+        risk = f" with probability {c.probability:g}" if c.name in RISKY else ""
         name = self.space.name
         tried, bound = f"no {name} architecture", f"{extreme} reachable bound"
         if not self.whole:
             tried = f"none of the {len(self):,} {name} architectures that were scored"
             bound = f"{extreme} bound that one of them meets"
         wide = ""
-        latency = scores.quantities.get("latency") if c.name == "latency" else None
+        is_of_latency = c.name in ("latency", "throughput")
+        latency = scores.quantities.get("latency") if is_of_latency else None
         if latency is not None and hardware is not None:
             fastest = int(np.argmin(latency.upper))
             if not is_usable(latency.lower[fastest], latency.upper[fastest]):
@@ -198,7 +210,7 @@ class Candidates(ABC):
         others_met = np.delete(met, k, axis=0).all(axis=0) & scores.connected
         # A bound on a prediction is told by the predictor's own numbers.
         is_exact = np.ones(len(self), np.bool_)
-        if c.name not in COSTS:
+        if c.name not in COUNTED:
             is_exact[:] = False
             is_exact[self.competing] = True
         if unmet or not (others_met & is_exact).any():

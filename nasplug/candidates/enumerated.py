@@ -76,7 +76,7 @@ class EnumeratedCandidates(Candidates):
         prediction = self._scoring.predict_codes(name, self._members.codes)
         if prediction is None:
             return None
-        target = "latency" if name == "latency" else self._scoring.dataset
+        target = self._scoring.target(name)
         return MemberPredictions(target, prediction, np.ones(len(self), np.bool_), np.empty(0))
 
     def _by_sample(self, name: str, model: CountRidge) -> MemberPredictions:

@@ -9,7 +9,8 @@ Notation: n architectures, c constraints; a prediction may have a row for severa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,17 +18,23 @@ from numpy.typing import NDArray
 
 from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
-from nasplug.objectives import COSTS, OBJECTIVES, PROXIES
+from nasplug.objectives import COSTS, PROXIES
 from nasplug.predicting import zoo
+from nasplug.predicting.measured_accuracy import HasAccuracies
+from nasplug.predicting.memory import MemoryScorer, file_megabytes
 from nasplug.predicting.zoo import ArchitecturePredictor, Scorer
 from nasplug.predictors.capabilities import ReadsCodes, TellsFamiliar, reads_networks
+from nasplug.predictors.features.runtimes import Way, parse_way
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import EVIDENCE, Prediction
+from nasplug.quantities import COUNTED, QUANTITIES, images_per_second
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["Quantity", "Scores", "Scoring", "model_of"]
 
+# Quantities that are predicted, in the order of prediction.
+_ORDER = ("latency", "memory", "energy", "accuracy")
 # A prediction, its column, and the row of each architecture in it.
 Predicted = tuple[Prediction, str, Indices]
 
@@ -113,7 +120,10 @@ class Scoring:
         constraints: Constraints on predicted and counted quantities.
         batch_size: Images a forward pass, for the latency.
         dataset: The image set of the accuracy and of the costs.
-        predictors: Predictors of `"accuracy"` and `"latency"`; those of the zoo if left out.
+        predictors: Predictors by their quantity, `"accuracy"`, `"latency"` or `"energy"`; those of
+            the zoo if left out.
+        precision: Precision for memory and file size; that in which the latency is predicted if it
+            is empty.
     """
 
     space: SearchSpace
@@ -123,6 +133,7 @@ class Scoring:
     batch_size: int
     dataset: str
     predictors: Mapping[str, Scorer]
+    precision: str = ""
 
     def __call__(self, archs: Sequence[Architecture]) -> Scores:
         """Score architectures, at least one.
@@ -138,10 +149,15 @@ class Scoring:
         read = {self.dataset: graphs}
         if first not in read:
             read[first] = self.space.to_graphs(archs)
+        every = np.arange(len(archs))
         if "latency" in self.predicted:
             prediction = self._predict("latency", archs, self._timed(archs, read))
-            predicted["latency"] = (prediction, "latency", np.arange(len(archs)))
+            predicted["latency"] = (prediction, "latency", every)
             cost = prediction.mean[:, prediction.column("latency")]
+        for name in ("memory", "energy"):
+            if name in self.predicted:
+                prediction = self._predict(name, archs, self._whole(archs, read))
+                predicted[name] = (prediction, name, every)
         if "accuracy" in self.predicted:
             # Equivalent cells compute the same function: the cheapest of them is enough.
             chosen = cheapest(group, cost)
@@ -155,10 +171,24 @@ class Scoring:
     @property
     def predicted(self) -> tuple[str, ...]:
         """The quantities that are predicted, in the order of prediction."""
-        names = {*self.wanted, *(c.name for c in self.constraints)}
-        if self.hardware is not None:
+        names = set(self._named)
+        if self.hardware is not None or "throughput" in names:
             names.add("latency")
-        return tuple(name for name in ("latency", "accuracy") if name in names)
+        return tuple(name for name in _ORDER if name in names)
+
+    @property
+    def _named(self) -> set[str]:
+        return {*self.wanted, *(c.name for c in self.constraints)}
+
+    @cached_property
+    def way(self) -> Way:
+        """The way to run the networks, for memory and file size."""
+        way = Way()
+        if self.hardware is not None:
+            latency = self._scorer("latency")
+            if isinstance(latency, ArchitecturePredictor):
+                way = parse_way(latency.runtime_on(self.hardware) or "")
+        return replace(way, precision=self.precision or way.precision)
 
     def joined(
         self, counts: Mapping[str, Array], predicted: Mapping[str, Predicted], connected: Mask
@@ -169,21 +199,43 @@ class Scoring:
             InputError: If a predictor has other targets or units.
         """
         quantities = {name: _counted(counts[name]) for name in COSTS}
+        if "size" in self._named:
+            size = np.asarray(file_megabytes(counts["params"], self.way), np.float64)
+            quantities["size"] = _counted(size)
         for name, (prediction, target, rows) in predicted.items():
             quantities[name] = _predicted(name, prediction, target, rows)
+        is_trained = isinstance(self.space, HasAccuracies)
+        if "throughput" in self._named or (is_trained and "latency" in predicted):
+            quantities["throughput"] = self.throughput(quantities["latency"])
         cost = quantities["latency" if "latency" in predicted else "flops"].mean
         reachable, met = self._constrained(quantities, predicted)
         evidence, learned = None, 0
         if "latency" in predicted:
             evidence, learned = predicted["latency"][0].evidence, predicted["latency"][0].learned
-        interval = next((prediction.interval for prediction, _, _ in predicted.values()), 0.9)
+        # Memory has no interval.
+        intervals = [p.interval for name, (p, _, _) in predicted.items() if name != "memory"]
+        interval = next(iter(intervals), 0.9)
         return Scores(quantities, reachable, met, connected, cost, evidence, interval, learned)
 
     def predict(self, quantity: str, archs: Sequence[Architecture]) -> tuple[Prediction, str]:
         """The prediction of a quantity of architectures, and the name of its column in it."""
         if quantity == "latency":
             return self._predict(quantity, archs, self.timed_graphs(archs)), "latency"
-        return self._predict(quantity, archs, self.space.to_graphs(archs)), self.dataset
+        if quantity == "accuracy":
+            return self._predict(quantity, archs, self.space.to_graphs(archs)), self.dataset
+        return self._predict(quantity, archs, self._whole(archs, {})), quantity
+
+    def target(self, quantity: str) -> str:
+        """The column of a quantity in its prediction."""
+        return self.dataset if quantity == "accuracy" else quantity
+
+    def throughput(self, latency: Quantity) -> Quantity:
+        """The throughput of networks with these latencies."""
+        mean, lower, upper = (
+            np.asarray(images_per_second(end, self.batch_size))
+            for end in (latency.mean, latency.upper, latency.lower)
+        )
+        return Quantity(mean, mean * latency.std / latency.mean, lower, upper)
 
     def predict_codes(self, quantity: str, codes: NDArray[np.uint32]) -> Prediction | None:
         """The prediction of a quantity of members of a `CodedSpace`, by arrays alone.
@@ -211,6 +263,14 @@ class Scoring:
             return [self.space.to_network(arch, task) for arch in archs]
         return read[task]
 
+    def _whole(
+        self, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]
+    ) -> Sequence[Graph]:
+        """The graphs of whole networks, whose memory and energy are asked for."""
+        if not self.space.whole_networks:
+            return [self.space.to_network(arch, self.dataset) for arch in archs]
+        return read.get(self.dataset) or self.space.to_graphs(archs, self.dataset)
+
     @property
     def latency_dataset(self) -> str:
         """The image set of the networks whose latency is predicted.
@@ -232,14 +292,34 @@ class Scoring:
         return scorer.familiar(archs) if isinstance(scorer, TellsFamiliar) else None
 
     def _scorer(self, quantity: str) -> Any:
-        return self.predictors.get(quantity) or _from_zoo(self.space, quantity)
+        if quantity in self.predictors:
+            return self.predictors[quantity]
+        if quantity == "memory":
+            return self._memory_scorer()
+        if quantity == "energy":
+            device = "" if self.hardware is None else f" on {self.hardware.name}"
+            known = [name for name in QUANTITIES if name != "energy"]
+            raise InputError(
+                f"the energy of {self.space.name}'s networks{device} is not known; known: "
+                f"{', '.join(known)}"
+            )
+        return _from_zoo(self.space, quantity)
+
+    def _memory_scorer(self) -> MemoryScorer:
+        if not self.space.has_networks:
+            raise InputError(
+                f"space {self.space.name} has graphs of cells alone, so the memory of its networks "
+                f"is not known; known: {', '.join((*COUNTED, 'latency', 'throughput'))}"
+            )
+        return MemoryScorer(self.way)
 
     def _predict(
         self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
     ) -> Prediction:
         scorer = self._scorer(quantity)
         # A predictor that reads graphs need not make them again.
-        inputs = graphs if isinstance(scorer, ArchitecturePredictor) else archs
+        reads_graphs = isinstance(scorer, (ArchitecturePredictor, MemoryScorer))
+        inputs = graphs if reads_graphs else archs
         if quantity == "accuracy":
             result: Prediction = scorer.predict(inputs)
         else:
@@ -256,15 +336,23 @@ class Scoring:
         reachable = np.empty((len(self.constraints), count))
         met = np.empty((len(self.constraints), count), np.bool_)
         for row, c in enumerate(self.constraints):
-            if c.name in COSTS:
+            if c.name in COUNTED:
                 reachable[row] = quantities[c.name].mean
                 met[row] = reachable[row] <= c.bound if c.is_upper else reachable[row] >= c.bound
                 continue
-            prediction, target, rows = predicted[c.name]
-            below = prediction.probability_at_most(c.bound, target)
-            level = c.probability if c.is_upper else 1 - c.probability
-            reachable[row] = prediction.quantile(level)[:, prediction.column(target)][rows]
-            met[row] = ((below if c.is_upper else 1 - below) >= c.probability)[rows]
+            name, bound, is_upper = c.name, c.bound, c.is_upper
+            if name == "throughput":
+                # Images of a batch divided by its latency: a limit on one is a limit on the other.
+                bound = images_per_second(bound, self.batch_size)
+                name, is_upper = "latency", not is_upper
+            prediction, target, rows = predicted[name]
+            below = prediction.probability_at_most(bound, target)
+            level = c.probability if is_upper else 1 - c.probability
+            values = prediction.quantile(level)[:, prediction.column(target)][rows]
+            if c.name == "throughput":
+                values = np.asarray(images_per_second(values, self.batch_size))
+            reachable[row] = values
+            met[row] = ((below if is_upper else 1 - below) >= c.probability)[rows]
         return reachable, met
 
 
@@ -287,10 +375,11 @@ def _counted(counts: Array) -> Quantity:
 
 def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) -> Quantity:
     k = prediction.column(target)
-    if prediction.units[k] != OBJECTIVES[name].unit:
+    unit = QUANTITIES[name].unit
+    if prediction.units[k] != unit:
         raise InputError(
             f"the predictor of {name} predicts in {prediction.units[k]!r}; it must predict in "
-            f"{OBJECTIVES[name].unit!r}"
+            f"{unit!r}"
         )
     parts = (prediction.mean, prediction.std, prediction.lower, prediction.upper)
     return Quantity(*(part[:, k][rows] for part in parts))

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from nasplug.arrays import Array
     from nasplug.predictors import Hardware, Prediction
 
-__all__ = ["HasAccuracies", "MeasuredAccuracy"]
+__all__ = ["HasAccuracies", "MeasuredAccuracy", "exact_prediction"]
 
-# A measured number has no spread; a prediction needs one above 0.
+# A number that is known has no spread; a prediction needs one above 0.
 _SPREAD = 1e-6
 _LEVELS = (0.01, 0.05, 0.15866, 0.5, 0.84134, 0.95, 0.99)
 
@@ -72,17 +72,22 @@ class MeasuredAccuracy:
         batch_size: int = 1,
     ) -> Prediction:
         """Look up the accuracies of architectures, a row each."""
-        from nasplug.predictors import Prediction
+        return exact_prediction(self.targets, "%", self.space.accuracies(architectures))
 
-        center = np.asarray(self.space.accuracies(architectures), np.float64)
-        count = len(self.targets)
-        residuals = np.tile(np.linspace(-1, 1, len(_LEVELS))[:, None], (1, count))
-        return Prediction(
-            targets=self.targets,
-            units=("%",) * count,
-            center=center,
-            spread=np.full_like(center, _SPREAD),
-            levels=np.array(_LEVELS),
-            residuals=residuals,
-            log_scale=(False,) * count,
-        )
+
+def exact_prediction(targets: tuple[str, ...], unit: str, values: Array) -> Prediction:
+    """Make a prediction of values that are known, `(n, targets)`, with a negligible spread."""
+    from nasplug.predictors import Prediction
+
+    center = np.asarray(values, np.float64)
+    count = len(targets)
+    residuals = np.tile(np.linspace(-1, 1, len(_LEVELS))[:, None], (1, count))
+    return Prediction(
+        targets=targets,
+        units=(unit,) * count,
+        center=center,
+        spread=np.full_like(center, _SPREAD),
+        levels=np.array(_LEVELS),
+        residuals=residuals,
+        log_scale=(False,) * count,
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from nasplug.arrays import Indices
 from nasplug.objectives import Objective
+from nasplug.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -101,8 +102,8 @@ def is_measured(result: ReportedSearch, name: str) -> bool:
     return name == "accuracy" and result.accuracy_source is not None
 
 
-def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuantity]:
-    """Quantities of a search by prediction: the cost, then the quality."""
+def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ...]:
+    """Quantities of a search by prediction: usually the quality, then the cost."""
 
     def limits(name: str, factor: float) -> tuple[tuple[float, str], ...]:
         return tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
@@ -112,14 +113,18 @@ def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuanti
             label, factor = _COUNTED[name]
             proxy = ", a proxy for accuracy" if name == result.proxy else ""
             return ReportedQuantity(name, label + proxy, factor, limits(name, factor))
-        kind = "measured" if is_measured(result, name) else "predicted"
-        label = f"{kind} {result.dataset} accuracy (%)"
-        if name == "latency" and result.hardware is not None:
-            label = f"predicted latency on {result.hardware.name}, batch {result.batch_size} (ms)"
-        return ReportedQuantity(name, label, 1.0, limits(name, 1.0))
+        quantity = QUANTITIES[name]
+        source = "measured" if is_measured(result, name) else "predicted"
+        label = quantity.axis
+        if name == "accuracy":
+            label = f"{source} {result.dataset} {label}"
+        elif quantity.needs_device and result.hardware is not None:
+            words, unit = label.rsplit(" ", 1)
+            device = f"on {result.hardware.name}, batch {result.batch_size}"
+            label = f"{source} {words} {device} {unit}"
+        return ReportedQuantity(name, label, quantity.factor, limits(name, quantity.factor))
 
-    quality, cost = (objective.name for objective in result.objectives)
-    return axis(cost), axis(quality)
+    return tuple(axis(objective.name) for objective in result.objectives)
 
 
 def some_untried(

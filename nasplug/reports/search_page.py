@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from nasplug.choices import Choice
-from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.predictors.features.runtimes import way_name
+from nasplug.quantities import QUANTITIES, RISKY
 from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
 from nasplug.reports.reported import (
     ReportedQuantity,
@@ -36,10 +36,8 @@ from nasplug.studies.values import StudyValues, study_values
 
 __all__ = ["observed_page", "search_page"]
 
-# Digits after the point of a quantity's values.
-_DIGITS = {"accuracy": 2, "latency": 3, "flops": 1, "params": 2}
-# Key of a quantity in the rows of a result.
-_KEYS = {"accuracy": "accuracy", "latency": "latency_ms"}
+# Key of a measured quantity in the rows of a result.
+_KEYS = {name: QUANTITIES[name].key for name in ("accuracy", "latency")}
 Cell = tuple[float | None, str]
 
 
@@ -50,8 +48,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         result: Result of the search.
         command: The command that writes the report.
     """
-    cost, quality = quantities(result)
-    shown_quantities = (quality, cost)
+    shown_quantities = quantities(result)
     rows = _predicted_rows(result, shown_quantities)
     values = _shown(study_values(result.study), result.n_trials)
     axes = [
@@ -64,7 +61,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         )
         for k, (q, objective) in enumerate(zip(shown_quantities, result.objectives, strict=True))
     ]
-    is_predicted = any(q.name in _KEYS for q in shown_quantities)
+    is_predicted = any(q.name in RISKY for q in shown_quantities)
     some, n_scored = some_untried(result, shown_quantities)
     return Page(
         title=_title(result),
@@ -186,11 +183,11 @@ def _columns(
 
     def predicted(name: str, index: int) -> Cell:
         quantity, factor = candidates.quantities[name], FACTORS.get(name, 1.0)
-        form = f".{_DIGITS[name]}f"
+        form = f".{QUANTITIES[name].digits}f"
         ends = {end: getattr(quantity, end)[index] * factor for end in ("mean", "lower", "upper")}
-        if name in COSTS or is_measured(result, name):
+        if name not in RISKY or is_measured(result, name):
             text = f"{ends['mean']:{form}}"
-        elif name == "latency":
+        elif name in ("latency", "throughput"):
             text = "{mean} ({lower}–{upper})".format(**shown(ends, form))
         else:
             text = f"{ends['mean']:{form}} ({ends['lower']:{form}}–{ends['upper']:{form}})"
@@ -198,7 +195,7 @@ def _columns(
 
     def measured(name: str, index: int) -> Cell:
         value = _measured(rows.get(index), name)
-        return value, "" if value is None else f"{value:.{_DIGITS[name]}f}"
+        return value, "" if value is None else f"{value:.{QUANTITIES[name].digits}f}"
 
     names = [q.name for q in shown_quantities]
     known = [
@@ -222,7 +219,7 @@ def _measured(row: Mapping[str, Any] | None, name: str) -> float | None:
 
 def _magnitude_only(result: ReportedSearch, quantity: ReportedQuantity) -> str:
     """End of an axis label where only orders of magnitude are known."""
-    if quantity.name != "latency":
+    if quantity.name not in ("latency", "throughput"):
         return ""
     latency = result.candidates.quantities["latency"]
     usable = (is_usable(latency.lower[k], latency.upper[k]) for k in result.front)

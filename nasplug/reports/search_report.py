@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nasplug.choices import error_height
 from nasplug.plots.drawing import BLUE, GREEN, GREY, RED, finish
 from nasplug.predicting.intervals import is_usable, magnitude
+from nasplug.quantities import QUANTITIES
 from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities, some_untried
 from nasplug.reports.search_page import search_page
 from nasplug.reports.study_report import PAGE, draw_page, write_pictures, write_plots, writing_to
@@ -63,7 +64,7 @@ def write_report(
         InputError: If the folder cannot be created or written.
     """
     target = Path(folder)
-    axes = quantities(result)
+    axes = _axes(result)
     trials = _points(result, list(result.trials), axes)
     front = _points(result, list(result.front), axes)
     kept = target / "result.json"
@@ -81,6 +82,16 @@ def write_report(
     with contextlib.suppress(InputError):
         paths += write_plots(result.study, target).files
     return paths
+
+
+def _axes(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuantity]:
+    """Axes of the picture: the second objective, or a count without one, and the first."""
+    quality, *others = quantities(result)
+    if others:
+        return others[0], quality
+    name = "flops" if quality.name == "params" else "params"
+    kind = QUANTITIES[name]
+    return ReportedQuantity(name, kind.axis, kind.factor, ()), quality
 
 
 def _points(
@@ -171,7 +182,8 @@ def _draw(
     if len(trials.x) > len(front.x):
         label = f"all {len(trials.x)} trials"
         plot.scatter(trials.x, trials.y, s=16, color=GREY, label=label, zorder=1)
-    plot.step(front.x, front.y, where="post", color=BLUE, linewidth=1, alpha=0.6, zorder=2)
+    if len(result.objectives) == 2 and result.objectives[1].direction == "minimize":
+        plot.step(front.x, front.y, where="post", color=BLUE, linewidth=1, alpha=0.6, zorder=2)
     plot.errorbar(
         front.x,
         front.y,
@@ -186,7 +198,7 @@ def _draw(
         zorder=3,
     )
     measured = _measured(result)
-    if measured[0]:
+    if measured[0] and [axis.name for axis in axes] == ["latency", "accuracy"]:
         look: dict[str, Any] = {
             "marker": "D",
             "facecolors": "none",

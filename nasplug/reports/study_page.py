@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.choices import choices
-from nasplug.objectives import COSTS, Objective
+from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
 from nasplug.predictors.features.runtimes import way_name
+from nasplug.quantities import QUANTITIES
 from nasplug.reports.page import Axis, Comparison, Page, Progress, Row, State, axis_of, scale_of
 from nasplug.search_spaces import InputError
 from nasplug.studies.values import ATTRIBUTE, RECORD, StudyValues, study_values
@@ -39,16 +40,9 @@ Mask = NDArray[np.bool_]
 # Significant digits of a value in a table.
 SHOWN = 5
 # Quantity or metric of a search -> its name with the unit.
-LABELS = {
-    "accuracy": "accuracy (%)",
-    "latency": "latency (ms)",
-    "latency_ms": "latency (ms)",
-    "throughput": "throughput (img/s)",
-    "flops": "FLOPs (M)",
-    "params": "parameters (M)",
-}
+LABELS = {text: kind.axis for kind in QUANTITIES.values() for text in (kind.name, kind.key)}
 # Count -> factor to the shown unit.
-FACTORS = dict.fromkeys(COSTS, 1e-6)
+FACTORS = {name: kind.factor for name, kind in QUANTITIES.items() if kind.factor != 1}
 
 
 def study_page(study: Study, command: str | None = None) -> Page:

@@ -15,12 +15,13 @@ from nasplug.arrays import Array
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
 from nasplug.choices import Choice, choices, telling_rows
-from nasplug.objectives import MFLOPS, OBJECTIVES, Objective
-from nasplug.predicting.intervals import DIGITS, interval_of, shown
+from nasplug.objectives import MFLOPS, PROXIES, Objective
+from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, shown
 from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predicting.notes import limit_note, narrowing
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.predictors.hardware import Hardware
+from nasplug.quantities import QUANTITIES, RISKY
 from nasplug.results.lines import ROWS, choice_lines, table_lines
 from nasplug.results.scored import Facts, Scored
 from nasplug.results.steps import calibration_step, export_steps, training_step
@@ -32,17 +33,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["DIGITS", "SearchResult", "predicted_ends"]
-
-# Predicted quantity -> key in the JSON, heading of its column, and digits.
-_PREDICTED = {
-    "accuracy": ("accuracy", "accuracy %", 2),
-    "latency": ("latency_ms", "latency ms", 3),
-}
-# Counted quantity -> its name in sentences, heading of its column, factor to the unit, and digits.
-_COUNTED = {
-    "flops": ("FLOPs", "MFLOPs", 1e-6, 1),
-    "params": ("parameters", "params", 1e-6, 2),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +128,14 @@ class SearchResult:
     @property
     def proxy(self) -> str | None:
         """Count that stands for quality if no accuracy is known, `"flops"` or `"params"`."""
-        name = self.objectives[0].name
-        return None if name == "accuracy" else name
+        return next((o.name for o in self.objectives if o in PROXIES.values()), None)
 
     @property
     def quality(self) -> str | None:
         """Sentence on the proxy, or None without a proxy."""
         if self.proxy is None:
             return None
-        word = _COUNTED[self.proxy][0]
+        word = QUANTITIES[self.proxy].words
         return f"quality is a proxy: {word} (no accuracy predictor for this space)"
 
     @property
@@ -230,7 +219,7 @@ class SearchResult:
                 "training data: their accuracies are extrapolations, with wider intervals"
             )
         if self.hardware is None:
-            names = [_COUNTED[o.name][0] if o.name in _COUNTED else o.name for o in self.objectives]
+            names = [QUANTITIES[o.name].words for o in self.objectives]
             notes.append(f"no device was given, so the objectives are {' and '.join(names)}")
         notes += self.facts.latency_notes[: 1 if brief else None]
         notes += [] if brief else self._wide()
@@ -254,24 +243,33 @@ class SearchResult:
         return notes + ([limit_note(limits)] if limits else [])
 
     def columns(self) -> list[tuple[str, list[str]]]:
-        """Heading of each column of the front's table, and its cells in the order of `pareto`."""
-        names = dict.fromkeys([*(objective.name for objective in self.objectives), "params"])
-        return [column for name in names for column in self._columns(name)]
+        """Heading of each column of the front's table, and its cells in the order of `pareto`.
+
+        Objectives come first, then the quantities that are bounded, and others that rows have.
+        """
+        names = [o.name for o in self.objectives] + [c.name for c in self.constraints]
+        others = [n for n in ("throughput", "memory", "size") if self._has(n)]
+        return [
+            c for name in dict.fromkeys([*names, *others, "params"]) for c in self._columns(name)
+        ]
+
+    def _has(self, name: str) -> bool:
+        """Whether the rows of the front have a quantity."""
+        key = QUANTITIES[name].key
+        return bool(self.pareto) and key in (self.pareto[0] | self.pareto[0]["predicted"])
 
     def _columns(self, name: str) -> list[tuple[str, list[str]]]:
         """Heading and cells of a quantity's column, and of its measured values if there are any."""
-        if name in _COUNTED:
-            _, heading, factor, digits = _COUNTED[name]
-            unit = "M" if name == "params" else ""
+        kind = QUANTITIES[name]
+        if name not in RISKY:
             proxy = " (proxy)" if name == self.proxy else ""
-            cells = [f"{value * factor:.{digits}f}{unit}" for value in self._counts(name)]
-            return [(f"{heading}{proxy}", cells)]
-        key, heading, digits = _PREDICTED[name]
+            return [(f"{kind.heading}{proxy}", [kind.cell(v) for v in self._counts(name)])]
+        key, heading, digits = kind.key, kind.heading, kind.digits
         if name == "accuracy" and self.accuracy_source is not None:
             return [(heading, [f"{row['measured'][key]:.{digits}f}" for row in self.pareto])]
-        shown = [_interval(row["predicted"][key], digits, name == "latency") for row in self.pareto]
+        shown = [_interval(row["predicted"][key], digits, name) for row in self.pareto]
         columns = [(heading, shown)]
-        truths = [row["measured"][key] for row in self.pareto]
+        truths = [row["measured"].get(key) for row in self.pareto]
         # Without the benchmark's tables, or for a device not in them, a column would be empty.
         if any(truth is not None for truth in truths):
             cells = ["" if truth is None else f"{truth:.{digits}f}" for truth in truths]
@@ -324,7 +322,8 @@ class SearchResult:
         """Sentences on how the cells of the table are written."""
         names = {objective.name for objective in self.objectives}
         interval = f"numbers in brackets are {self.facts.interval:.0%} intervals"
-        return [MFLOPS] * ("flops" in names) + [interval] * bool(names & set(_PREDICTED))
+        names |= {constraint.name for constraint in self.constraints}
+        return [MFLOPS] * ("flops" in names) + [interval] * bool(names & RISKY)
 
     def next_steps(self, command: str | None = None) -> list[str]:
         """Sentences on what a reader may do with the result; commands can be pasted.
@@ -377,19 +376,19 @@ class SearchResult:
         names = [objective.name for objective in self.objectives]
         if name in names:
             return np.asarray(self._front_values()[:, names.index(name)])
-        return np.array([row[name] for row in self.pareto], np.float64)
+        return np.array([row[QUANTITIES[name].key] for row in self.pareto], np.float64)
 
     def _text(self, name: str, row: Mapping[str, Any], k: int) -> str:
         """Value of an objective in the front's k-th row, with its unit."""
-        if name in _COUNTED:
-            _, _, factor, digits = _COUNTED[name]
-            return f"{self._counts(name)[k] * factor:.{digits}f}M"
-        key, _, digits = _PREDICTED[name]
-        ends = row["predicted"][key]
-        if name == "latency":
-            mean = shown(ends, f".{digits}f")["mean"]
-            return f"{mean} ms" if ends["usable"] else f"{mean} of ms"
-        return f"{ends['mean']:.{digits}f} %"
+        kind = QUANTITIES[name]
+        if name not in RISKY:
+            return kind.text(self._counts(name)[k])
+        ends = row["predicted"][kind.key]
+        if name in ("latency", "throughput"):
+            mean = shown(ends, f".{kind.digits}f")["mean"]
+            is_number = ends.get("usable", is_usable(ends["lower"], ends["upper"]))
+            return f"{mean}{kind.text_unit}" if is_number else f"{mean} of{kind.text_unit}"
+        return kind.text(ends["mean"])
 
     def report(self, folder: str | os.PathLike[str], command: str | None = None) -> list[Path]:
         """Write `report.html`, `pareto.png`, `result.json` and `progress.png` into a folder.
@@ -437,10 +436,10 @@ class SearchResult:
         return export(self.searched, archs, self.pareto, about, folder, seed)
 
 
-def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> str:
+def _interval(predicted: Mapping[str, float], digits: int, name: str) -> str:
     form = f".{digits}f"
     texts = {end: f"{value:{form}}" for end, value in predicted.items()}
-    ends = shown(predicted, form) if is_latency else texts
+    ends = shown(predicted, form) if name in ("latency", "throughput") else texts
     return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 
@@ -450,4 +449,4 @@ def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, A
     if quantity is None:
         return None
     ends = [float(end[index]) for end in (quantity.mean, quantity.lower, quantity.upper)]
-    return interval_of(ends, OBJECTIVES[name].unit)
+    return interval_of(ends, QUANTITIES[name].unit)

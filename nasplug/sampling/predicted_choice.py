@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nasplug.arrays import Array, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.objectives import Objective
+from nasplug.quantities import QUANTITIES
 from nasplug.sampling.learned_choice import Generators
 from nasplug.sampling.ranking import best_candidate, relate
 from nasplug.sampling.study_trials import StudyTrials
@@ -21,9 +22,10 @@ __all__ = ["PredictedChoice", "mismatch"]
 def mismatch(study: Study, objectives: Sequence[Objective], has_hardware: bool) -> str | None:
     """Sentence on why a study's values cannot be these objectives; None if they can."""
     names = [objective.name for objective in objectives]
-    if not has_hardware and "latency" in names:
+    needing = next((name for name in names if QUANTITIES[name].needs_device), None)
+    if not has_hardware and needing is not None:
         return (
-            "the objective latency needs hardware; give the sampler hardware, or "
+            f"the objective {needing} needs hardware; give the sampler hardware, or "
             'objectives=("accuracy", "flops")'
         )
     wanted = [objective.direction for objective in objectives]

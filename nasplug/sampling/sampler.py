@@ -27,6 +27,7 @@ from nasplug.candidates.pool import POOL_SIZE, candidates_of
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import checked_objectives
 from nasplug.predicting.zoo import Scorer
+from nasplug.predictors.features.runtimes import asked_way
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.learned_candidates import learned_candidates
 from nasplug.sampling.learned_choice import Choice
@@ -99,9 +100,10 @@ class PredictorSampler(BaseSampler):
         constraints: Constraints such as `"latency<=5ms"` on predicted quantities. Those that trials
             set by `trial.set_constraint` are learned, and need not be given.
         objectives: None to learn whatever the study's values are. Else what they are, in its
-            order: one or two of `"accuracy"` (maximised), `"latency"`, `"flops"` and `"params"`
-            (minimised), `"more flops"` and `"more params"` (maximised, as proxies where no accuracy
-            is known), each taken from its predictor.
+            order: one to four of `"accuracy"` and `"throughput"` (maximised), `"latency"`,
+            `"memory"`, `"size"`, `"flops"` and `"params"` (minimised), `"more flops"` and
+            `"more params"` (maximised, as proxies where no accuracy is known), each predicted or
+            counted; `"memory:max"` says another direction.
         batch_size: Images a forward pass, for the latency.
         dataset: Image set whose accuracy is meant, such as `"cifar10"`; the space's first if None.
         probability: Probability with which a constraint is to hold: one given as text, by
@@ -118,6 +120,7 @@ class PredictorSampler(BaseSampler):
         pool_size: Architectures to score of a space that cannot be listed.
         repeat: Most trials of one architecture. More than one are repeated measurements, whose
             values are averaged.
+        precision: Precision for memory and file size; that of the latency's predictor if left out.
 
     Raises:
         InputError: If one of the arguments names nothing known, or a latency is asked for without
@@ -144,6 +147,7 @@ class PredictorSampler(BaseSampler):
         warn_independent_sampling: bool = True,
         pool_size: int = POOL_SIZE,
         repeat: int = 1,
+        precision: str | None = None,
     ) -> None:
         self.space = checked_space(space)
         self.constraints = parse_constraints(constraints, probability)
@@ -168,6 +172,8 @@ class PredictorSampler(BaseSampler):
         self.pool_size = checked_count(pool_size, "pool size")
         self._predictors = dict(predictors or {})
         self.repeat = checked_count(repeat, "repeat")
+        way = asked_way(precision=precision)
+        self.precision = "" if way is None else way.precision
         self._distributions = self.space.distributions()
         self._entropy = seed
         self._begin()
@@ -214,6 +220,7 @@ class PredictorSampler(BaseSampler):
                     batch_size=self.batch_size,
                     dataset=self.dataset,
                     predictors=self._predictors,
+                    precision=self.precision,
                 )
                 if self.learns:
                     self._candidates = learned_candidates(scoring, self._generator, self.pool_size)

@@ -29,11 +29,12 @@ from nasplug.candidates.constraints import (
 )
 from nasplug.devices.catalogue import parse as parse_hardware
 from nasplug.devices.hardware import hardware as device_named
-from nasplug.objectives import Objective, canonical_name
+from nasplug.objectives import Objective, canonical_name, checked_objectives
 from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.features.runtimes import check_way, known_way
 from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.predictors.latency.device_profile import DeviceProfile
+from nasplug.quantities import QUANTITIES
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.evaluation import (
     LATENCY,
@@ -61,8 +62,8 @@ class SearchConfig:
     """The arguments of `search` that decide its result, checked and resolved.
 
     Attributes are those arguments, as `search` describes them, with objects in the place of names;
-    `objectives` is empty if trials are predicted. `predictor_names` has the names or paths of
-    `predictors`; None if one was given as an object.
+    `objectives` is empty if trials are predicted and none was named. `predictor_names` has the
+    names or paths of `predictors`; None if one was given as an object.
     """
 
     space: SearchSpace
@@ -97,7 +98,7 @@ class SearchConfig:
         learned = [] if self.is_predicted else list(QUALITIES)
         # Without a device a program may still say how long its network takes.
         if self.hardware is None and self.evaluate not in ("predicted", "table"):
-            learned.append("latency")
+            learned += [kind.name for kind in QUANTITIES.values() if kind.needs_device]
         return tuple(c for c in self.constraints if c.name not in learned)
 
 
@@ -189,18 +190,19 @@ def _checked_evaluation(evaluate: Any) -> str | Evaluation:
 def _objectives(
     texts: str | Sequence[str], evaluate: str | Evaluation, hardware: Hardware | None, quality: str
 ) -> tuple[Objective, ...]:
-    """The objectives of trials that are evaluated; none where they are predicted.
+    """The objectives that were named; of trials that are evaluated, the usual ones without names.
 
-    Without names they are the quality of the space, and latency if there is a device.
+    The usual ones are the quality of the space, and latency if there is a device.
     """
     if evaluate != "predicted":
         return parse_objectives(texts or ((quality,) if hardware is None else (quality, LATENCY)))
-    if texts:
-        raise InputError(
-            "objectives need trials that are evaluated by a table or a command; a search by "
-            "prediction optimises accuracy and latency, or accuracy and FLOPs without a device"
-        )
-    return ()
+    if not texts:
+        return ()
+    objectives = checked_objectives(texts)
+    needing = next((o.name for o in objectives if QUANTITIES[o.name].needs_device), None)
+    if hardware is None and needing is not None:
+        raise InputError(f"the objective {needing} needs a device; name one, such as RTX 3090")
+    return objectives
 
 
 def _check_observed(predictors: Sequence[NamedScorer], proxy: str | None) -> None:

@@ -14,6 +14,8 @@ from nasplug.candidates.measured import measured
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
 from nasplug.predicting.evidence import LatencyEvidence, latency_evidence
+from nasplug.predicting.measured_accuracy import HasAccuracies
+from nasplug.quantities import QUANTITIES
 from nasplug.results.observed_result import ObservedResult
 from nasplug.results.result import DIGITS, SearchResult, predicted_ends
 from nasplug.results.scored import Scored, facts_of
@@ -55,7 +57,12 @@ def result_of(
         entries = zip(best_indices, truths, strict=True)
         return SearchResult(
             **fields,
-            pareto=[_predicted_entry(candidates, k, truth, objectives) for k, truth in entries],
+            pareto=[
+                _predicted_entry(candidates, k, truth, objectives, extra)
+                for (k, truth), extra in zip(
+                    entries, _extras(candidates, best_indices), strict=True
+                )
+            ],
             missing=prepared.front.missing(trial.values for trial in trials),
             facts=facts_of(candidates, config.dataset, tuple(map(tuple, values.tolist())), latency),
         )
@@ -145,22 +152,30 @@ def _predicted_front(
     shown = np.round(candidates.means(names)[feasible], DIGITS)
     best = np.array(feasible)[pareto_mask(shown * sign)]
     # The second objective is the cost; between equals the order of the candidates decides.
-    order = np.lexsort((best, candidates.means(names)[best, 1]))
+    cost = min(1, len(names) - 1)
+    order = np.lexsort((best, candidates.means(names)[best, cost] * sign[cost]))
     unique = {int(candidates.group[k]): int(k) for k in best[order][::-1]}
     return list(unique.values())[::-1]
 
 
 def _predicted_entry(
-    candidates: Candidates, index: int, truth: Mapping[str, Any], objectives: Sequence[Objective]
+    candidates: Candidates,
+    index: int,
+    truth: Mapping[str, Any],
+    objectives: Sequence[Objective],
+    extra: Mapping[str, float],
 ) -> dict[str, Any]:
+    """The row of an architecture; `extra` has exact quantities by their keys."""
     arch = candidates.architectures[index]
     familiar = candidates.familiar([index])
     # Where no accuracy is predicted a count is the quality, and belongs to the result.
-    counts = ("params",) if objectives[0].name == "accuracy" else ("params", "flops")
+    has_flops = objectives[0].name != "accuracy"
+    has_flops |= any(c.name == "flops" for c in candidates.constraints)
     return {
         "arch": arch.text,
         "arch_id": arch.arch_id,
-        **_counts(candidates, index, counts),
+        **_counts(candidates, index, ("params", "flops") if has_flops else ("params",)),
+        **extra,
         "predicted": _predicted(candidates, index),
         "measured": truth,
         **({} if familiar is None else {"familiar": bool(familiar[0])}),
@@ -186,7 +201,29 @@ def _counts(candidates: Candidates, index: int, names: Sequence[str]) -> dict[st
     return {name: int(candidates.quantities[name].mean[index]) for name in names}
 
 
+def _extras(candidates: Candidates, indices: Sequence[int]) -> list[dict[str, float]]:
+    """Memory and file size of candidates by their keys, as far as the search has to do with them.
+
+    Trained networks are a start of fine-tuning, whose memory is shown in any case.
+    """
+    is_trained = isinstance(candidates.space, HasAccuracies)
+    wanted = [n for n in ("memory", "size") if n in candidates.quantities]
+    if is_trained and "memory" not in wanted:
+        wanted.append("memory")
+    columns = {QUANTITIES[name].key: candidates.exactly(name, indices) for name in wanted}
+    return [
+        {key: round(float(values[k]), DIGITS) for key, values in columns.items()}
+        for k in range(len(indices))
+    ]
+
+
 def _predicted(candidates: Candidates, index: int) -> dict[str, Any]:
-    return {
+    predicted = {
         METRICS[name]: predicted_ends(candidates, name, index) for name in ("accuracy", "latency")
     }
+    others = {
+        METRICS[name]: predicted_ends(candidates, name, index)
+        for name in ("throughput", "energy")
+        if name in candidates.quantities
+    }
+    return predicted | others

@@ -14,7 +14,7 @@ from optuna.trial import Trial
 
 from nasplug.candidates.pool import is_listed
 from nasplug.candidates.scoring import model_of
-from nasplug.objectives import PROXIES, Objective, checked_objectives
+from nasplug.objectives import PROXIES, Objective, canonical_name, checked_objectives
 from nasplug.predicting.zoo import (
     ArchitecturePredictor,
     NamedScorer,
@@ -23,6 +23,7 @@ from nasplug.predicting.zoo import (
     kind_of,
     predictors_for,
 )
+from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
@@ -178,6 +179,7 @@ def prepare(config: SearchConfig) -> Prepared:
         equivalents="apart" if apart else "once",
         warn_independent_sampling=False,
         pool_size=config.pool_size,
+        precision=parse_way(config.runtime or "").precision or None,
     )
     return Prepared(
         config=config,
@@ -202,7 +204,7 @@ def _identity(predictors: Mapping[str, NamedScorer]) -> dict[str, str | None]:
 
 def _predictors(
     config: SearchConfig, space: SearchSpace, evaluation: Evaluation | None
-) -> tuple[dict[str, NamedScorer], tuple[str, str] | None]:
+) -> tuple[dict[str, NamedScorer], tuple[str, ...] | None]:
     """The predictors that are needed, and the objectives of a search by prediction."""
     kinds = [kind_of(predictor) for predictor in config.predictors]
     has_accuracy = is_known(space, "accuracy") or "accuracy" in kinds
@@ -211,18 +213,28 @@ def _predictors(
         objective_names = _objective_names(config, has_accuracy)
     predictors: dict[str, NamedScorer] = {}
     has_hardware = config.hardware is not None
+    if evaluation is None and config.objectives:
+        named = {o.name for o in config.objectives} | {c.name for c in config.constraints}
+        has_accuracy = has_accuracy and "accuracy" in named
     # Without a device and an accuracy, counts are all that is needed.
     if has_hardware or config.predictors or (has_accuracy and evaluation is None):
         predictors = predictors_for(space, has_hardware, config.predictors)
-    if evaluation is not None:
+    if evaluation is not None or not has_accuracy:
         # An accuracy that is observed is learned from trials alone.
         predictors.pop("accuracy", None)
     return predictors, objective_names
 
 
-def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, str]:
-    """Quality and cost that a search by prediction optimises, as the sampler names them."""
+def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, ...]:
+    """What a search by prediction optimises, as the sampler names it: usually quality and cost."""
     space, proxy = config.space, config.proxy
+    if config.objectives:
+        if proxy is not None:
+            raise InputError(
+                "a proxy stands for accuracy where no objectives are named; leave the proxy out, "
+                f"or name the objective {canonical_name(proxy)}:max"
+            )
+        return tuple(f"{o.name}:{o.direction}" for o in config.objectives)
     if proxy is not None and proxy not in PROXIES:
         raise InputError(f"unknown proxy {proxy!r}; known: {', '.join(PROXIES)}")
     if has_accuracy:
@@ -245,7 +257,9 @@ def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, str
 
 def _runtime(config: SearchConfig, predictors: dict[str, NamedScorer]) -> str | None:
     """The way to run networks whose latency is predicted; None for the predictor's usual one."""
-    if config.runtime is not None:
+    named = {o.name for o in config.objectives} | {c.name for c in config.constraints}
+    needs_latency = config.hardware is not None or not named & {"memory", "size"}
+    if config.runtime is not None and needs_latency:
         in_runtime(predictors, config.runtime)
     latency = predictors.get("latency")
     if config.hardware is not None and isinstance(latency, ArchitecturePredictor):
@@ -256,7 +270,7 @@ def _runtime(config: SearchConfig, predictors: dict[str, NamedScorer]) -> str | 
 def _settings(
     config: SearchConfig,
     space: SearchSpace,
-    objective_names: tuple[str, str] | None,
+    objective_names: tuple[str, ...] | None,
     sha256: str | None,
     runtime: str | None,
 ) -> dict[str, Any]:
@@ -274,11 +288,13 @@ def _settings(
     if not is_listed(space):
         settings |= {"pool_size": config.pool_size}
         settings |= {"objectives": list(objective_names)} if objective_names else {}
-    elif objective_names and objective_names[0] != "accuracy":
+    elif objective_names and (config.objectives or objective_names[0] != "accuracy"):
         # Proxies have equal directions, but are studies of their own.
         settings |= {"objectives": list(objective_names)}
     if runtime is not None:
         settings["runtime"] = runtime
+    elif config.runtime is not None:
+        settings["precision"] = parse_way(config.runtime).precision
     if not config.is_predicted:
         settings |= {
             "evaluate": config.evaluation_kind,

@@ -1,0 +1,296 @@
+"""Memory of a network's forward pass: its weights, and the peak of its activations.
+
+The graph's operators run in their order. The output of each is allocated before its inputs are
+freed, and every tensor is freed after its last reader. A framework runs operator after operator: a
+batch normalisation that the graph has within a convolution writes a tensor of its own, and views
+copy nothing. An inference engine has folded the normalisation, and computes whatever is element by
+element in the place of its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nasplug.predicting.measured_accuracy import exact_prediction
+from nasplug.predictors.features.runtimes import Way
+from nasplug.quantities import Number
+from nasplug.search_spaces import Graph
+from nasplug.search_spaces.costs import TYPE_BYTES
+from nasplug.search_spaces.operators import ELEMENTWISE, IDLE, RESHAPES
+
+if TYPE_CHECKING:
+    from nasplug.arrays import Array, Mask
+    from nasplug.predictors import Hardware, Prediction
+
+__all__ = ["Memory", "MemoryScorer", "file_megabytes", "memory_of", "weight_bytes"]
+
+MEGA = 1e6
+# Precision -> bytes of a weight and of a number of an activation.
+_BYTES = {
+    **dict.fromkeys(("", "fp32", "tf32"), (4.0, 4.0)),
+    **dict.fromkeys(("fp16", "bf16"), (2.0, 2.0)),
+    **dict.fromkeys(("int8", "fp8"), (1.0, 1.0)),
+    "w8a16": (1.0, 2.0),
+    "int4": (0.5, 2.0),
+}
+_FLOATS = frozenset({"", "float32", "float16", "bfloat16", "float64"})
+# Runtimes that run operator after operator.
+_FRAMEWORKS = frozenset({"", "eager", "eager nhwc", "pytorch mobile"})
+# Operators that a framework answers by another view of the same numbers.
+_VIEWS = RESHAPES | IDLE | {"Transpose", "Slice", "Split", "Expand", "Output"}
+# Activations that frameworks' networks compute in place, and a sum that takes the place of a term.
+_IN_PLACE = frozenset(
+    {"Relu", "LeakyRelu", "Clip", "Silu", "HardSwish", "HardSigmoid", "Elu", "Mish", "Add"}
+)
+# Layers whose numbers depend on all of a row, which an engine cannot compute in place.
+_NORMS = frozenset({"LayerNormalization", "InstanceNormalization", "GroupNormalization"})
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of a forward pass, in MB of 10⁶ bytes.
+
+    Attributes:
+        weights: Parameters, and buffers such as the statistics of normalisations.
+        activations: Peak of the tensors that live at the same time, the inputs among them.
+    """
+
+    weights: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """Weights and activations."""
+        return self.weights + self.activations
+
+
+def weight_bytes(way: Way | None) -> float:
+    """Bytes of a float weight in the precision of a way."""
+    return _BYTES[way.precision if way else ""][0]
+
+
+def file_megabytes(params: Number, way: Way | None) -> Number:
+    """Size of a file of so many parameters in the precision of a way, in MB."""
+    return params * (weight_bytes(way) / MEGA)
+
+
+def memory_of(graph: Graph, batch_size: int = 1, way: Way | None = None) -> Memory:
+    """The memory of a network.
+
+    Args:
+        graph: A whole network.
+        batch_size: Inputs a forward pass.
+        way: How the network is run; None for a framework in the network's precision.
+    """
+    is_eager = (way.runtime if way else "") in _FRAMEWORKS
+    normalised = _normalised(graph) if is_eager else np.zeros(len(graph), np.bool_)
+    weights = _weights(graph, way)
+    # Running means and variances.
+    weights += _BYTES[""][0] * 2 * float(graph.attribute("out_channels")[normalised].sum())
+    sizes = _sizes(graph, way)
+    peak = _peak(graph, sizes, normalised, is_eager)
+    return Memory(weights / MEGA, peak * batch_size / MEGA)
+
+
+def _weights(graph: Graph, way: Way | None) -> float:
+    """Bytes of the weights; integers stay as the network holds them."""
+    per_weight = weight_bytes(way)
+    params = graph.attribute("params")
+    if not graph.weight_types:
+        return float(params.sum() * per_weight)
+    held = graph.weight_bytes if graph.weight_bytes is not None else params * per_weight
+    total = 0.0
+    for name, count, size in zip(graph.weight_types, params, held, strict=True):
+        is_chosen = name in _FLOATS and (way is not None and bool(way.precision))
+        own = TYPE_BYTES.get(name, 4.0) if name in _FLOATS else 0.0
+        total += count * (per_weight if is_chosen else own) if name in _FLOATS else size
+    return total
+
+
+def _numbers(graph: Graph) -> Array:
+    """Numbers in each operator's output for one input, `(nodes,)`."""
+    shape = [graph.attribute(name) for name in ("out_channels", "height", "width")]
+    return np.asarray(shape[0] * shape[1] * shape[2])
+
+
+def _sizes(graph: Graph, way: Way | None) -> Array:
+    """Bytes of each operator's output for one input, `(nodes,)`."""
+    numbers = _numbers(graph)
+    per_number = _BYTES[way.precision if way else ""][1]
+    if not graph.types:
+        return np.asarray(numbers * per_number)
+    is_chosen = way is not None and bool(way.precision)
+    each = [
+        per_number if t in _FLOATS and (is_chosen or t == "") else TYPE_BYTES.get(t, 4.0)
+        for t in graph.types
+    ]
+    return np.asarray(numbers * np.array(each))
+
+
+def _normalised(graph: Graph) -> Mask:
+    """Whether a batch normalisation is part of a convolution, by its parameters; `(nodes,)`."""
+    channels = graph.attribute("out_channels")
+    pixels = graph.attribute("height") * graph.attribute("width")
+    kernel = np.divide(graph.attribute("flops"), pixels, out=np.zeros(len(graph)), where=pixels > 0)
+    extra = graph.attribute("params") - kernel
+    is_conv = np.array([op == "Conv" for op in graph.ops])
+    # A bias has one number a channel, a normalisation two.
+    return np.asarray(is_conv & (extra >= 2 * channels - 0.5) & (channels > 0))
+
+
+def _peak(graph: Graph, sizes: Array, normalised: Mask, is_eager: bool) -> float:
+    """The most bytes that live at the same time, for one input."""
+    count = len(graph)
+    read: list[list[int]] = [[] for _ in range(count)]
+    last = list(range(count))
+    for source, target in graph.edges:
+        read[target].append(source)
+        last[source] = max(last[source], target)
+    fused, entrance = _within_attention(graph, read), _entrance(graph, read)
+    sums: set[int] = set()
+    if is_eager:
+        sums = _hold_arguments(graph, read, last, fused)
+    due: list[list[int]] = [[] for _ in range(count)]
+    for node, end in enumerate(last):
+        due[end].append(node)
+    numbers, bytes_of = _numbers(graph).tolist(), sizes.tolist()
+    # Views share the storage of what they show, which lives as long as any of them.
+    storage = list(range(count))
+    ends: dict[int, int] = {}
+    held: dict[int, float] = {}
+    kept: set[int] = set()
+    live = peak = 0.0
+    for node, op in enumerate(graph.ops):
+        sources = read[node]
+        place = None
+        if sources and node not in sums:
+            free = [k for k in sources if ends[storage[k]] <= node and numbers[k] == numbers[node]]
+            place = _place(op, graph.ops[sources[0]], sources, free, is_eager)
+        own = 0.0 if node in fused or place is not None else bytes_of[node]
+        root = node if place is None else storage[place]
+        storage[node] = root
+        if is_eager and (op == "Input" or node == entrance):
+            kept.add(root)
+        ends[root] = max(ends.get(root, -1), count if root in kept else last[node])
+        held[root] = held.get(root, 0.0) + own
+        live += own
+        peak = max(peak, live)
+        roots = {storage[k] for k in due[node]} | {root}
+        ended = [r for r in roots if ends[r] <= node]
+        if normalised[node]:
+            # Within a block the caller holds no input of a convolution when it is normalised.
+            beside = any(end > node and r != root and r not in kept for r, end in ends.items())
+            freed = sum(held[r] for r in ended if r != root) if beside else 0.0
+            peak = max(peak, live + own - freed)
+        for r in ended:
+            live -= held.pop(r)
+            del ends[r]
+    return peak
+
+
+def _hold_arguments(
+    graph: Graph, read: Sequence[Sequence[int]], last: list[int], fused: set[int]
+) -> set[int]:
+    """Let tensors of residual branches live as long as frameworks name them; change `last`.
+
+    The caller of a branch holds its normalised input until the branch is added, and the caller of a
+    block with two branches the block's input until the second one is.
+
+    Returns:
+        Sums of the residual stream, which are no sums in place.
+    """
+    sums = set()
+    following = len(graph)
+    next_sum = [following] * len(graph)
+    for node in range(len(graph) - 1, -1, -1):
+        next_sum[node] = following
+        if graph.ops[node] == "Add" and node not in fused and len(read[node]) > 1:
+            following = node
+    for node, op in enumerate(graph.ops):
+        if op not in _NORMS or not read[node]:
+            continue
+        if next_sum[node] < len(graph):
+            last[node] = max(last[node], next_sum[node])
+        total = read[node][0]
+        if graph.ops[total] == "Add" and len(read[total]) > 1:
+            sums.add(total)
+            entering = min(read[total])
+            last[entering] = max(last[entering], min(next_sum[total], len(graph) - 1))
+    return sums
+
+
+def _place(
+    op: str, before: str, sources: Sequence[int], free: Sequence[int], is_eager: bool
+) -> int | None:
+    """The input in whose storage an operator's output lies; None for a tensor of its own.
+
+    Args:
+        op: Type of the operator.
+        before: Type of the first operator that it reads.
+        sources: The operators that it reads, at least one.
+        free: Those of them of the same size whose output nobody else reads any more.
+        is_eager: Whether a framework runs the network.
+    """
+    if is_eager and op in _VIEWS:
+        # The numbers of a transposed tensor are copied before they are read in another shape.
+        return None if op in RESHAPES and before == "Transpose" else sources[0]
+    if not is_eager and op in RESHAPES | IDLE | {"Output"}:
+        return sources[0]
+    is_overwriting = op in (_IN_PLACE if is_eager else ELEMENTWISE - _NORMS)
+    return free[0] if is_overwriting and free else None
+
+
+def _entrance(graph: Graph, read: Sequence[Sequence[int]]) -> int:
+    """The tensor that enters the first block: several operators, or a depthwise one, read it.
+
+    A framework keeps it until the blocks have ended, as their caller names it.
+    """
+    readers = [0] * len(graph)
+    for source, _ in graph.edges:
+        readers[source] += 1
+    groups, channels = graph.attribute("groups"), graph.attribute("in_channels")
+    for node, op in enumerate(graph.ops):
+        is_depthwise = op == "Conv" and groups[node] == channels[node] > 1
+        for source in read[node]:
+            if graph.ops[source] != "Input" and (is_depthwise or readers[source] > 1):
+                return source
+    return -1
+
+
+def _within_attention(graph: Graph, read: Sequence[Sequence[int]]) -> set[int]:
+    """Scores of attentions, which fused kernels never write: from one product to the next."""
+    within: set[int] = set()
+    products = {node for node, op in enumerate(graph.ops) if op == "MatMul"}
+    read_by_product = {source for node in products for source in read[node]}
+    for node, op in enumerate(graph.ops):
+        if op != "Softmax" or node not in read_by_product:
+            continue
+        chain, at = [node], node
+        while read[at] and graph.ops[read[at][0]] in ("Mul", "Div", "Add", "Where", "Reshape"):
+            at = read[at][0]
+            chain.append(at)
+        if read[at] and read[at][0] in products:
+            within.update([*chain, read[at][0]])
+    return within
+
+
+class MemoryScorer:
+    """Scorer of the memory of whole networks, which it reads as graphs.
+
+    Args:
+        way: How the networks are run.
+    """
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Compute the memory of networks in MB, a row each."""
+        totals = [memory_of(graph, batch_size, self._way).total for graph in graphs]
+        return exact_prediction(("memory",), "MB", np.array(totals)[:, None])
