@@ -15,6 +15,7 @@ __all__ = [
     "ALIASES",
     "COUNTED",
     "PREDICTED",
+    "QUALITIES",
     "QUANTITIES",
     "RISKY",
     "Number",
@@ -266,6 +267,8 @@ COUNTED = tuple(kind.name for kind in _ALL if kind.source == "counted")
 PREDICTED = tuple(kind.name for kind in _ALL if kind.source == "predicted")
 # Quantities of which a limit holds with a probability; the others are computed from the network.
 RISKY = frozenset({"accuracy", "perplexity", "latency", "throughput", "energy"})
+# Quantities that a trained network is judged by.
+QUALITIES = ("accuracy", "perplexity")
 # Other names that people type. NAS benchmarks call multiply-accumulates FLOPs, and so does nasplug.
 ALIASES = {"macs": "flops", "fps": "throughput"}
 

@@ -62,7 +62,7 @@ def spaces(as_json: Json = False, debug: Debug = False) -> None:
             "datasets": list(part.tasks),
             # Whether a search scores the whole space, and what it maximises.
             "search": "all of it" if is_listed(part) else "a pool",
-            "quality": "accuracy" if is_known(part, "accuracy") else "a proxy",
+            "quality": part.quality if is_known(part, part.quality) else "a proxy",
         }
         for whole, union in unions.items()
         for name, part in {whole: union, **_parts(whole, union)}.items()

@@ -167,7 +167,7 @@ class ArchitecturePredictor:
 
     @property
     def kind(self) -> str:
-        """Predicted quantity: `"accuracy"` or `"latency"`."""
+        """Predicted quantity: `"accuracy"`, `"perplexity"` or `"latency"`."""
         # A model is restored where its card does not tell.
         return quantity_of(self.card) or ("latency" if predicts_latency(self.model) else "accuracy")
 

@@ -34,11 +34,10 @@ from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.features.runtimes import check_way, known_way
 from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.predictors.latency.device_profile import DeviceProfile
-from nasplug.quantities import QUANTITIES
+from nasplug.quantities import QUALITIES, QUANTITIES
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.evaluation import (
     LATENCY,
-    QUALITIES,
     Evaluation,
     Function,
     parse_objectives,

@@ -14,6 +14,7 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import pareto_mask
+from nasplug.quantities import QUALITIES
 from nasplug.results.result import predicted_ends
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
@@ -21,7 +22,6 @@ from nasplug.searching.objectives import suggest_architecture
 from nasplug.studies.evaluation import (
     LATENCY,
     METRICS,
-    QUALITIES,
     Evaluation,
     Metrics,
     Request,

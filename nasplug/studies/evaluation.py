@@ -24,7 +24,6 @@ __all__ = [
     "MEMORY",
     "METRICS",
     "PERPLEXITY",
-    "QUALITIES",
     "Evaluation",
     "Function",
     "Metrics",
@@ -37,8 +36,6 @@ __all__ = [
 
 ACCURACY, LATENCY, THROUGHPUT = "accuracy", "latency_ms", "throughput"
 PERPLEXITY, ENERGY, MEMORY = "perplexity", "energy_j", "memory_mb"
-# Metrics that a trained network is judged by, which trials alone can give.
-QUALITIES = (ACCURACY, PERPLEXITY)
 # Name of a constrained quantity -> name of its metric.
 METRICS = {name: kind.key for name, kind in QUANTITIES.items()}
 # Key of an answer beside its metrics: how far each constraint of the user's own is violated.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nasplug.datasets.layout import foreign, shown
-from nasplug.datasets.safe_pickle import load_pickle
+from nasplug.datasets.safe_pickle import NUMPY_SCALARS, load_pickle
 from nasplug.datasets.tables import Table
 from nasplug.search_spaces import space
 from nasplug.search_spaces.networks.gpt import GPTSpace
@@ -26,7 +26,7 @@ DEVICES = {"latency_h100": "H100", "latency_cpu_meta": "Xeon Gold (Cascade Lake)
 JOULES = 3_600.0
 """Joules of a watt-hour."""
 
-_ALLOWED = frozenset({"numpy.core.multiarray.scalar", "numpy.dtype"})
+_ALLOWED = NUMPY_SCALARS - {"_codecs.encode"}
 # Runs state the unit of each latency.
 _MILLISECONDS = {"s": 1e3, "ms": 1.0, "us": 1e-3}
 _WHOLE = {"embed": "sample_embed_dim", "layers": "sample_n_layer", "bias": "sample_bias"}
