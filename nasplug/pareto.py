@@ -17,6 +17,7 @@ import numpy as np
 from nasplug.arrays import Array, Indices, Mask
 
 __all__ = [
+    "SAMPLE",
     "contributions",
     "hypervolume",
     "improving_points",

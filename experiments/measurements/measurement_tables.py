@@ -98,3 +98,39 @@ def graphs() -> str:
         f"{left_out}. Made with {result['made_with']}, with random weights.\n\n"
         + table("source | rows with a graph | networks and operators with one | most lack", rows)
     )
+
+
+@section("peak-memory")
+def peak_memory() -> str:
+    """A row a network with its memory at the two batch sizes, and the mean errors."""
+    result = load("peak_memory")
+    by_network: dict[str, dict[int, dict[str, float]]] = {}
+    for row in result["rows"]:
+        by_network.setdefault(row["network"], {})[row["batch"]] = row
+    body = [
+        [f"{name} at {batches[1]['side']}"]
+        + [
+            cell
+            for row in batches.values()
+            for cell in (
+                f"{row['measured_mb']:.1f}",
+                f"{row['computed_mb']:.1f}",
+                f"{row['error']:+.1%}",
+                f"{row['weights_mb'] + row['allocator_mb']:.1f}",
+                f"{row['resident_mb']:.0f}",
+            )
+        ]
+        for name, batches in by_network.items()
+    ]
+    head = ["network"]
+    for batch in (1, 8):
+        head += [f"batch {batch}: measured MB", "computed MB", "error", "allocator", "resident set"]
+    said = [
+        f"{name}: the computed memory is off by {summary['mean error']:.1%} on average and by "
+        f"{summary['largest error']:.1%} at most, and {summary['within 10 %']} of "
+        f"{summary['networks']} networks are within 10 %; the activations alone are off by "
+        f"{summary['mean error of activations alone']:.1%} on average. Against the allocator's "
+        f"peak the mean error is {summary['mean error against the allocator']:.1%}."
+        for name, summary in result["summary"].items()
+    ]
+    return table(head, body) + "\n\n" + "\n".join(said).replace("batch", "Batch")

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common import write_result
+from experiments.common import RUNS, write_result
 from nasplug.measurements.graphs import graph_of
 from nasplug.predicting.memory import memory_of
+from nasplug.search_spaces.files import write_text
 
 # Name in timm, and the side of its images.
 NETWORKS = {
@@ -115,14 +116,20 @@ print(json.dumps({
 
 
 def measured(name: str, side: int, batch: int) -> dict[str, float]:
-    """Measure a network in a process of its own, in MB."""
+    """Measure a network in a process of its own, in MB; kept in runs/ and not repeated."""
+    kept = RUNS / "peak_memory" / f"{name}-{batch}.json"
+    if kept.exists():
+        result: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+        return result
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, name, str(side), str(batch)],
         check=True,
         capture_output=True,
         text=True,
     )
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    result = json.loads(done.stdout.splitlines()[-1])
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_text(kept, json.dumps(result) + "\n")
     return result
 
 

@@ -269,7 +269,16 @@ class Scoring:
     def _whole(
         self, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]
     ) -> Sequence[Graph]:
-        """The graphs of whole networks, whose memory and energy are asked for."""
+        """The graphs of whole networks, whose memory and energy are asked for.
+
+        Raises:
+            InputError: If the space has graphs of cells alone.
+        """
+        if not self.space.has_networks:
+            raise InputError(
+                f"space {self.space.name} has graphs of cells alone, so the memory of its networks "
+                f"is not known; known: {', '.join((*COUNTED, 'latency', 'throughput'))}"
+            )
         if not self.space.whole_networks:
             return [self.space.to_network(arch, self.dataset) for arch in archs]
         return read.get(self.dataset) or self.space.to_graphs(archs, self.dataset)
@@ -298,7 +307,7 @@ class Scoring:
         if quantity in self.predictors:
             return self.predictors[quantity]
         if quantity == "memory":
-            return self._memory_scorer()
+            return MemoryScorer(self.way)
         if quantity == "energy":
             device = "" if self.hardware is None else f" on {self.hardware.name}"
             known = [name for name in QUANTITIES if name != "energy"]
@@ -307,14 +316,6 @@ class Scoring:
                 f"{', '.join(known)}"
             )
         return _from_zoo(self.space, quantity)
-
-    def _memory_scorer(self) -> MemoryScorer:
-        if not self.space.has_networks:
-            raise InputError(
-                f"space {self.space.name} has graphs of cells alone, so the memory of its networks "
-                f"is not known; known: {', '.join((*COUNTED, 'latency', 'throughput'))}"
-            )
-        return MemoryScorer(self.way)
 
     def _predict(
         self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]

@@ -13,7 +13,14 @@ from nasplug.search_spaces.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["print_comparison", "print_devices_for", "split_sizes", "split_words", "watts"]
+__all__ = [
+    "megabytes",
+    "print_comparison",
+    "print_devices_for",
+    "split_sizes",
+    "split_words",
+    "watts",
+]
 
 _SUFFIXES = (".csv", ".json")
 _ENDS = ("latency_ms", "lower_ms", "upper_ms")
@@ -128,6 +135,7 @@ def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
                 "latency ms": latency,
                 "90 % interval": interval,
                 "images/s": rate,
+                "memory MB": "" if latency == "–" else f"{row['memory_mb']:.4g}",
                 "measured ms": "" if math.isnan(measured) else f"{measured:.4g}",
             }
         )
@@ -158,6 +166,17 @@ def watts(text: str | None) -> float | None:
         raise InputError(f"{text!r} is no power; write it like 30W") from None
 
 
+def megabytes(text: str | None) -> float | None:
+    """Parse an amount of memory such as `"512MB"` or `"1GB"`.
+
+    Raises:
+        InputError: If it is none.
+    """
+    from nasplug.candidates.constraints import parse_constraint
+
+    return None if text is None else parse_constraint(f"memory<={text}").bound
+
+
 def print_devices_for(network: str, options: Mapping[str, Any], as_json: bool) -> None:
     """Print the devices that run a network fast enough."""
     import nasplug
@@ -180,6 +199,7 @@ def print_devices_for(network: str, options: Mapping[str, Any], as_json: bool) -
                 "latency ms": f"{row['latency_ms']:.4g}",
                 "90 % interval": f"{row['lower_ms']:.4g}–{row['upper_ms']:.4g}",
                 "images/s": f"{row['images_per_second']:,.0f}",
+                "memory MB": f"{row['memory_mb']:.4g}",
                 "probability": f"{row['probability']:.2f}",
             }
         )

@@ -21,7 +21,7 @@ from nasplug.commands.common import (
     print_fields,
     print_rows,
 )
-from nasplug.commands.comparing import print_devices_for, watts
+from nasplug.commands.comparing import megabytes, print_devices_for, watts
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import counted
 
@@ -97,6 +97,14 @@ def hardware_list(
     latency: Annotated[
         float | None, Option(metavar="MS", help="With --for: longest latency in ms.")
     ] = None,
+    memory: Annotated[
+        str | None,
+        Option(
+            metavar="BYTES",
+            help="With --for: highest memory of the network's forward pass, such as 512MB; also "
+            "leaves out devices that have less.",
+        ),
+    ] = None,
     power: Annotated[
         str | None, Option(metavar="WATTS", help="With --for: highest power, such as 30W.")
     ] = None,
@@ -133,9 +141,11 @@ def hardware_list(
         if words or here:
             raise InputError("--for takes no words and no --here; leave one of both out")
         more = {"power_w": watts(power), "batch_size": batch_size, "probability": probability}
+        more["memory_mb"] = megabytes(memory)
         print_devices_for(network, limits | more | way, as_json)
         return
-    given = {"--power": power, "--fps": fps, "--latency": latency, "--kind": kind, "--year": year}
+    given = {"--power": power, "--fps": fps, "--latency": latency, "--memory": memory}
+    given |= {"--kind": kind, "--year": year}
     alone = next((n for n, v in {**given, **_options(way)}.items() if v is not None), None)
     if alone is not None:
         raise InputError(f"{alone} needs a network; name one with --for")

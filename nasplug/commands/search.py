@@ -40,8 +40,8 @@ Constraints = Annotated[
     list[str] | None,
     Option(
         metavar="LIMIT",
-        help='Constraint such as "latency<=5ms", on latency, accuracy, params or flops (also '
-        "macs); may be repeated.",
+        help='Constraint such as "latency<=5ms", on latency, throughput (also fps), memory, '
+        "energy, params, size, flops (also macs) or accuracy; may be repeated.",
     ),
 ]
 Storage = Annotated[
@@ -67,9 +67,10 @@ Objectives = Annotated[
     list[str] | None,
     Option(
         metavar="METRIC",
-        help="Metric to optimise with --evaluate table or command, such as accuracy:max or "
-        "latency_ms:min; may be repeated. Default: accuracy:max, and with --hw also "
-        "latency_ms:min, which is predicted if the program does not print it.",
+        help="Quantity to optimise, one of those of --constraint, such as memory:min; with "
+        "--evaluate table or command a metric, such as latency_ms:min. May be repeated. Default: "
+        "accuracy:max, and with --hw the latency, which is predicted if the program does not print "
+        "it.",
     ),
 ]
 Export = Annotated[

@@ -30,7 +30,7 @@ __all__ = ["COLUMNS", "Reader", "compare"]
 COLUMNS = (
     *("network", "hardware", "batch_size", "runtime", "precision", "unit", "threads"),
     *("latency_ms", "lower_ms", "upper_ms", "images_per_second", "measured_ms", "source"),
-    *("evidence", "mflops", "params", "note"),
+    *("evidence", "mflops", "params", "memory_mb", "size_mb", "note"),
 )
 
 
@@ -62,7 +62,8 @@ def compare(
     Returns:
         A row for each network, device, batch size, runtime and precision, with `COLUMNS`. The 90 %
         interval ends at `lower_ms` and `upper_ms`; `measured_ms` is the published measurement
-        of this very network in this very setting, and NaN where there is none. What cannot be
+        of this very network in this very setting, and NaN where there is none. `memory_mb` holds
+        the weights and the peak of the activations, `size_mb` the parameters alone. What cannot be
         predicted, such as a precision that a device lacks, has NaN and the reason in `note`; a
         number that the interval makes meaningless has the reason there too.
 
@@ -169,7 +170,6 @@ def _rows(
 def _row(name: str, found: NetworkPrediction) -> dict[str, Any]:
     way = parse_way(found.setting)
     same = [near for near in found.measurements if near.same_network and near.same_setting]
-    images = 1 if found.batch_fixed else found.batch_size
     return {
         "network": name,
         "hardware": found.hardware.name,
@@ -181,12 +181,14 @@ def _row(name: str, found: NetworkPrediction) -> dict[str, Any]:
         "latency_ms": found.mean,
         "lower_ms": found.lower,
         "upper_ms": found.upper,
-        "images_per_second": 1e3 * images / found.mean,
+        "images_per_second": found.images_per_second,
         "measured_ms": same[0].latency_ms if same else float("nan"),
         "source": same[0].source if same else "",
         "evidence": found.evidence,
         "mflops": found.graph.total("flops") / 1e6,
         "params": int(found.graph.total("params")),
+        "memory_mb": found.memory.total,
+        "size_mb": found.size_mb,
         "note": "" if found.usable else found.notes()[-1],
     }
 
@@ -196,7 +198,7 @@ def _refused(
 ) -> dict[str, Any]:
     asked = way or Way()
     empty: dict[str, Any] = dict.fromkeys(COLUMNS, "")
-    numbers = [c for c in COLUMNS if c.endswith("_ms") or c in ("images_per_second", "mflops")]
+    numbers = [c for c in COLUMNS if c.endswith(("_ms", "_mb", "_second")) or c == "mflops"]
     return (
         empty
         | dict.fromkeys(numbers, float("nan"))

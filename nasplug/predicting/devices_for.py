@@ -11,10 +11,12 @@ from nasplug.arguments import checked_count, checked_probability
 from nasplug.devices.catalogue import catalogue
 from nasplug.predicting.comparison import Reader
 from nasplug.predicting.intervals import is_usable
+from nasplug.predicting.memory import memory_of
 from nasplug.predicting.own_network import answered_batch, priced
 from nasplug.predicting.predict import chosen_way, settled_way
-from nasplug.predictors.features.runtimes import asked_way
+from nasplug.predictors.features.runtimes import Way, asked_way
 from nasplug.predictors.hardware import KINDS, Hardware
+from nasplug.quantities import images_per_second as throughput_of
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ __all__ = ["devices_for"]
 _KIND_WORDS = {"board": "edge", "accelerator": "asic"}
 _COLUMNS = (
     *("hardware", "kind", "year", "power_w", "runtime", "precision", "unit"),
-    *("latency_ms", "lower_ms", "upper_ms", "images_per_second", "probability"),
+    *("latency_ms", "lower_ms", "upper_ms", "images_per_second", "probability", "memory_mb"),
 )
 
 
@@ -36,6 +38,7 @@ def devices_for(
     *,
     latency_ms: float | None = None,
     images_per_second: float | None = None,
+    memory_mb: float | None = None,
     power_w: float | None = None,
     kind: str | None = None,
     year: int | None = None,
@@ -52,7 +55,9 @@ def devices_for(
         network: A network as `nasplug.predict` takes it.
         example: Input of a PyTorch module.
         latency_ms: Longest time of a forward pass, in ms.
-        images_per_second: Lowest number of images a second; instead of `latency_ms`.
+        images_per_second: Lowest number of images a second, instead of `latency_ms` or beside it.
+        memory_mb: Highest memory of the forward pass, weights and activations in the way of the
+            device, in MB; devices that have less memory are left out, too.
         power_w: Highest thermal design power, in W.
         kind: Kind of devices: `"gpu"`, `"cpu"`, `"board"`, `"phone"` or `"asic"`.
         year: Earliest year in which the device came out.
@@ -65,9 +70,9 @@ def devices_for(
         probability: Lowest probability with which a device is fast enough.
 
     Returns:
-        A row a device: its setting, the predicted latency with its 90 % interval, and the
-        probability that it is fast enough. Devices whose interval is too wide to say anything, and
-        those that cannot run the network so, are left out.
+        A row a device: its setting, the predicted latency with its 90 % interval, the probability
+        that it is fast enough, and the memory of the forward pass. Devices whose interval is too
+        wide to say anything, and those that cannot run the network so, are left out.
 
     Raises:
         InputError: If the network cannot be read, the limits make no sense, or no device is left.
@@ -89,9 +94,11 @@ def devices_for(
     checked_probability(probability)
     # A limit that makes no sense is refused before the network is read.
     _limit(latency_ms, images_per_second, 1)
+    if memory_mb is not None and not 0 < memory_mb < float("inf"):
+        raise InputError(f"the limit on memory is {memory_mb} MB; give a number above 0")
     devices = _among(kind, power_w, year)
     reader = Reader(network, example)
-    _, held, is_free = reader(None)
+    graph, held, is_free = reader(None)
     asked = 1 if batch_size is None and is_free else batch_size
     batch_size = answered_batch(asked, held, is_free, reader.is_file)
     # A network whose batch is fixed is one sample, as `predict` counts.
@@ -101,6 +108,7 @@ def devices_for(
     rows: list[dict[str, Any]] = []
     reasons: list[str] = []
     nearest: dict[str, Any] | None = None
+    least: dict[str, Any] | None = None
     for device, found in _predicted(reader, devices, batch_size, way):
         if isinstance(found, str):
             reasons.append(found)
@@ -112,12 +120,24 @@ def devices_for(
         if not is_usable(ends[1], ends[2]):
             continue
         row |= dict(zip(("latency_ms", "lower_ms", "upper_ms"), ends, strict=True))
-        row["images_per_second"] = 1e3 * images / ends[0]
+        row["images_per_second"] = throughput_of(ends[0], images)
         row["probability"] = float(latency.probability_at_most(limit, "latency")[0])
+        row["memory_mb"] = memory_of(graph, images, Way(**found["way"])).total
+        if memory_mb is not None:
+            fits = not device.memory_gb or row["memory_mb"] <= 1e3 * device.memory_gb
+            if fits and (least is None or row["memory_mb"] < least["memory_mb"]):
+                least = row
+            if not fits or row["memory_mb"] > memory_mb:
+                continue
         if nearest is None or _nearness(row) > _nearness(nearest):
             nearest = row
         if row["probability"] >= probability:
             rows.append(row)
+    if not rows and nearest is None and least is not None:
+        raise InputError(
+            f"no such device runs the network in {memory_mb:.4g} MB; the least is "
+            f"{least['memory_mb']:.4g} MB, on {least['hardware']}"
+        )
     if not rows:
         raise InputError(_nothing(limit, nearest, reasons))
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
@@ -126,13 +146,16 @@ def devices_for(
 
 def _limit(latency_ms: float | None, images_per_second: float | None, images: int) -> float:
     """The longest time of a forward pass, in ms."""
-    if (latency_ms is None) == (images_per_second is None):
+    limits = [value for value in (latency_ms, images_per_second) if value is not None]
+    if not limits:
         raise InputError("give one limit: a number of images a second, or a latency in ms")
-    value = latency_ms if latency_ms is not None else images_per_second
-    assert value is not None
-    if not 0 < value < float("inf"):
-        raise InputError(f"the limit is {value}; give a number above 0")
-    return float(value) if latency_ms is not None else 1e3 * images / value
+    for value in limits:
+        if not 0 < value < float("inf"):
+            raise InputError(f"the limit is {value}; give a number above 0")
+    times = [] if latency_ms is None else [float(latency_ms)]
+    if images_per_second is not None:
+        times.append(throughput_of(images_per_second, images))
+    return min(times)
 
 
 def _among(kind: str | None, power_w: float | None, year: int | None) -> list[Hardware]:

@@ -89,8 +89,10 @@ def memory_of(graph: Graph, batch_size: int = 1, way: Way | None = None) -> Memo
     is_eager = (way.runtime if way else "") in _FRAMEWORKS
     normalised = _normalised(graph) if is_eager else np.zeros(len(graph), np.bool_)
     weights = _weights(graph, way)
-    # Running means and variances.
-    weights += _BYTES[""][0] * 2 * float(graph.attribute("out_channels")[normalised].sum())
+    if is_eager:
+        # Running means and variances.
+        counted = normalised | (np.array(graph.ops) == "BatchNormalization")
+        weights += _BYTES[""][0] * 2 * float(graph.attribute("out_channels")[counted].sum())
     sizes = _sizes(graph, way)
     peak = _peak(graph, sizes, normalised, is_eager)
     return Memory(weights / MEGA, peak * batch_size / MEGA)
@@ -181,6 +183,9 @@ def _peak(graph: Graph, sizes: Array, normalised: Mask, is_eager: bool) -> float
         peak = max(peak, live)
         roots = {storage[k] for k in due[node]} | {root}
         ended = [r for r in roots if ends[r] <= node]
+        if is_eager and op == "MaxPool":
+            # A framework computes where each maximum is, too.
+            peak = max(peak, live + TYPE_BYTES["int64"] * numbers[node])
         if normalised[node]:
             # Within a block the caller holds no input of a convolution when it is normalised.
             beside = any(end > node and r != root and r not in kept for r, end in ends.items())
@@ -198,7 +203,8 @@ def _hold_arguments(
     """Let tensors of residual branches live as long as frameworks name them; change `last`.
 
     The caller of a branch holds its normalised input until the branch is added, and the caller of a
-    block with two branches the block's input until the second one is.
+    block with two branches the block's input until the second one is. Where a batch normalisation
+    comes before its convolution, what it normalises is there until the convolution has ended.
 
     Returns:
         Sums of the residual stream, which are no sums in place.
@@ -210,7 +216,16 @@ def _hold_arguments(
         next_sum[node] = following
         if graph.ops[node] == "Add" and node not in fused and len(read[node]) > 1:
             following = node
+    first_reader = [-1] * len(graph)
+    for source, target in reversed(graph.edges):
+        first_reader[source] = target
     for node, op in enumerate(graph.ops):
+        if op == "BatchNormalization" and read[node]:
+            end = first_reader[node]
+            if end >= 0 and graph.ops[end] in _IN_PLACE:
+                end = first_reader[end]
+            if end >= 0 and graph.ops[end] == "Conv":
+                last[read[node][0]] = max(last[read[node][0]], end)
         if op not in _NORMS or not read[node]:
             continue
         if next_sum[node] < len(graph):

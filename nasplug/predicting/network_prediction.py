@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from nasplug.predicting.evidence import LatencyEvidence
 from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude
 from nasplug.predicting.intervals import shown as shown_ends
+from nasplug.predicting.memory import Memory, file_megabytes, memory_of
 from nasplug.predicting.notes import narrowing
 from nasplug.predicting.own_network import batch_note, held_precision, precision_note, unknown_note
 from nasplug.predictors.features.runtimes import EAGER, parse_way
+from nasplug.quantities import QUANTITIES, images_per_second
 from nasplug.search_spaces import Graph
 
 if TYPE_CHECKING:
@@ -112,6 +114,22 @@ class NetworkPrediction:
     learned: int = 0
 
     @property
+    def images_per_second(self) -> float:
+        """Throughput: images of the batch divided by the latency; a fixed batch is one input."""
+        return images_per_second(self.mean, 1 if self.batch_fixed else self.batch_size)
+
+    @property
+    def memory(self) -> Memory:
+        """Memory of the forward pass in this setting: weights, and the peak of activations."""
+        images = 1 if self.batch_fixed else self.batch_size
+        return memory_of(self.graph, images, parse_way(self.setting))
+
+    @property
+    def size_mb(self) -> float:
+        """Size of a file of the parameters in this setting's precision, in MB."""
+        return file_megabytes(self.graph.total("params"), parse_way(self.setting))
+
+    @property
     def usable(self) -> bool:
         """Whether the interval is narrow enough for the numbers to mean something."""
         return is_usable(self.lower, self.upper)
@@ -154,8 +172,10 @@ class NetworkPrediction:
         name = f"latency on {self.hardware.name}, {batch}, ms"
         ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
         costs = {
+            "images/s": f"{self.images_per_second:,.4g}" if self.usable else "",
+            "memory MB": QUANTITIES["memory"].cell(self.memory.total),
             "MFLOPs": f"{self.graph.total('flops') / 1e6:,.1f}",
-            "params": f"{self.graph.total('params') / 1e6:.2f}M",
+            "params": QUANTITIES["params"].cell(self.graph.total("params")),
             "operators": str(len(self.graph)),
         }
         return [{"predicted": name, **ends, **costs}]
@@ -218,8 +238,11 @@ class NetworkPrediction:
             "precision": way.precision or "fp32",
             "unit": way.unit,
             "threads": way.threads,
+            "images_per_second": round(self.images_per_second, DIGITS),
             "mflops": round(self.graph.total("flops") / 1e6, 3),
             "params": int(self.graph.total("params")),
+            "memory_mb": round(self.memory.total, DIGITS),
+            "size_mb": round(self.size_mb, DIGITS),
             "operators": len(self.graph),
             "unknown_operators": {k: round(v, DIGITS) for k, v in self.unknown_operators.items()},
             "measured": [near.to_json() for near in self.measurements],

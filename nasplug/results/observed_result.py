@@ -213,6 +213,8 @@ def _shown(row: Mapping[str, Any], metric: str) -> str:
         return f"{row['observed'][metric]:.{_SHOWN}g}"
     if metric in COSTS:
         return f"{row[metric] * 1e-6:.2f}M"
+    if metric in row:
+        return f"{row[metric]:.{_SHOWN}g}"
     predicted = row["predicted"].get(metric)
     if predicted is None:
         return ""

@@ -323,7 +323,9 @@ class SearchResult:
         names = {objective.name for objective in self.objectives}
         interval = f"numbers in brackets are {self.facts.interval:.0%} intervals"
         names |= {constraint.name for constraint in self.constraints}
-        return [MFLOPS] * ("flops" in names) + [interval] * bool(names & RISKY)
+        memory = f"memory: {QUANTITIES['memory'].about}, computed from the graph"
+        legend = [MFLOPS] * ("flops" in names) + [memory] * self._has("memory")
+        return legend + [interval] * bool(names & RISKY)
 
     def next_steps(self, command: str | None = None) -> list[str]:
         """Sentences on what a reader may do with the result; commands can be pasted.

@@ -15,6 +15,7 @@ from nasplug.candidates.constraints import Constraint, parse_constraint
 from nasplug.predicting.intervals import in_words
 from nasplug.predicting.predict import NetworkPrediction, predict
 from nasplug.predictors.hardware import Hardware
+from nasplug.quantities import COUNTED, QUANTITIES, images_per_second
 from nasplug.search_spaces import Graph, InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ __all__ = ["PREDICTED", "latency_constraint", "network_of", "probability_at_most
 
 # User attribute of a trial with the latency that was predicted for its network.
 PREDICTED = "nasplug:latency"
+# Quantities that may be limited.
+_LIMITED = ("latency", "throughput", "memory", *COUNTED)
 # Standard deviations from the middle of a normal distribution to the end of its 90 % interval.
 _END = 1.6448536
 # Networks of this process whose latency was predicted, by digest; the last ones.
@@ -43,6 +46,9 @@ def latency_constraint(
 ) -> NetworkPrediction:
     """Predict the latency of a trial's network, and end the trial if it misses a limit.
 
+    The limit may be on throughput, too, or on what is computed of the network: memory, file size,
+    parameters or multiply-accumulates.
+
     To be called in an objective before the training, with any sampler. Optuna's constraint of the
     trial is set to the relative distance to the limit, ≤ 0 if the limit is met. The prediction is
     kept as the trial's user attribute `nasplug:latency`.
@@ -52,7 +58,7 @@ def latency_constraint(
         model: Its network, as `nasplug.predict` takes it; it is not run.
         example: Input of a PyTorch module; None for an ONNX file.
         hardware: The device.
-        constraint: Limit such as `"latency<=4ms"`.
+        constraint: Limit such as `"latency<=4ms"`, `"fps>=30"` or `"memory<=64MB"`.
         probability: The trial ends if the limit is missed with at least this probability.
         **options: Further arguments of `nasplug.predict`, such as `batch_size` or `runtime`.
 
@@ -61,7 +67,8 @@ def latency_constraint(
 
     Raises:
         TrialPruned: If the limit is missed with at least that probability.
-        InputError: If the network cannot be read, or the constraint is no upper limit on a latency.
+        InputError: If the network cannot be read, or the constraint is no upper limit on a latency,
+            no lower one on a throughput, and none on what is computed.
 
     Example:
         >>> import optuna, torch, nasplug
@@ -78,11 +85,13 @@ def latency_constraint(
     """
     checked_probability(probability)
     limit = constraint if isinstance(constraint, Constraint) else parse_constraint(constraint)
-    if limit.name != "latency" or not limit.is_upper:
+    wanted = {"latency": True, "throughput": False}.get(limit.name, limit.is_upper)
+    if limit.name not in _LIMITED or limit.is_upper != wanted:
         raise InputError(f"{limit} is no upper limit on a latency; write it like latency<=4ms")
     predicted = predict(model, example, hardware=hardware, **options)
     ends = {"mean": predicted.mean, "lower": predicted.lower, "upper": predicted.upper}
-    trial.set_constraint(str(limit), predicted.mean / limit.bound - 1)
+    value = _value(predicted, limit.name)
+    trial.set_constraint(str(limit), (1 if limit.is_upper else -1) * (value / limit.bound - 1))
     trial.set_user_attr(
         PREDICTED,
         {
@@ -93,13 +102,33 @@ def latency_constraint(
             "network": _remembered(predicted.graph),
         },
     )
-    missed = 1 - probability_at_most(predicted, limit.bound)
+    if limit.name not in ("latency", "throughput"):
+        if (value > limit.bound) if limit.is_upper else (value < limit.bound):
+            kind = QUANTITIES[limit.name]
+            raise TrialPruned(f"{limit} is missed: {kind.words} {kind.text(value)}")
+        return predicted
+    bound = limit.bound
+    if limit.name == "throughput":
+        images = 1 if predicted.batch_fixed else predicted.batch_size
+        bound = images_per_second(bound, images)
+    missed = 1 - probability_at_most(predicted, bound)
     if missed >= probability:
         raise TrialPruned(
             f"{limit} is missed with probability {missed:.2f}: the network is predicted to take "
             f"{in_words(ends)} on {predicted.hardware.name}"
         )
     return predicted
+
+
+def _value(predicted: NetworkPrediction, name: str) -> float:
+    """A quantity of a predicted network, in its canonical unit."""
+    if name == "latency":
+        return predicted.mean
+    if name == "throughput":
+        return predicted.images_per_second
+    if name == "memory":
+        return predicted.memory.total
+    return predicted.size_mb if name == "size" else predicted.graph.total(name)
 
 
 def probability_at_most(predicted: NetworkPrediction, bound: float) -> float:

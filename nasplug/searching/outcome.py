@@ -69,8 +69,10 @@ def result_of(
     return ObservedResult(
         **fields,
         pareto=[
-            _observed_entry(candidates, trial, k, truth)
-            for trial, k, truth in zip(best, best_indices, truths, strict=True)
+            _observed_entry(candidates, trial, k, truth, extra)
+            for trial, k, truth, extra in zip(
+                best, best_indices, truths, _extras(candidates, best_indices), strict=True
+            )
         ],
         facts=facts_of(candidates, config.dataset, latency=latency),
         evaluate=config.evaluation_kind,
@@ -183,13 +185,18 @@ def _predicted_entry(
 
 
 def _observed_entry(
-    candidates: Candidates, trial: FrozenTrial, index: int, truth: Mapping[str, Any]
+    candidates: Candidates,
+    trial: FrozenTrial,
+    index: int,
+    truth: Mapping[str, Any],
+    extra: Mapping[str, float],
 ) -> dict[str, Any]:
     return {
         # As it was tried: equal functions share an index in a pool, which may be spelled otherwise.
         "arch": candidates.space.from_params(trial.params).text,
         "arch_id": candidates.architectures[index].arch_id,
         **_counts(candidates, index, ("params", "flops")),
+        **extra,
         "trial": trial.number,
         "observed": {name: round(value, DIGITS) for name, value in observed(trial).items()},
         "predicted": _predicted(candidates, index),

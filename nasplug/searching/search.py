@@ -89,7 +89,8 @@ def search(
         space: A space, or its name.
         hardware: Device whose latency counts: a name, the path of a .toml file, or a `Hardware`.
             Without it accuracy is searched against FLOPs, and a proxy against the other count.
-        constraints: Limits such as `"latency<=5ms"` or `"params<=1M"`.
+        constraints: Limits such as `"latency<=5ms"`, `"fps>=30"`, `"memory<=64MB"` or
+            `"params<=1M"`; see `nasplug.quantities`.
         n_trials: Trials in total, those of an earlier call included, at most: a search by
             prediction ends when it has the whole predicted front, and none tries an architecture
             twice.
@@ -115,9 +116,10 @@ def search(
             latency on a measured device); a `Command`; or a function that takes an `Architecture`
             and returns a dictionary of metrics such as `{"accuracy": 93.1, "latency_ms": 4.2}`,
             and under `"constraints"` numbers that are to be ≤ 0.
-        objectives: Metrics to optimise when trials are evaluated, such as `"accuracy:max"`; left
-            out, `"accuracy:max"`, and with hardware also `"latency_ms:min"`. A latency that a
-            program does not give is predicted; `flops` and `params` are counted.
+        objectives: Quantities to optimise, one to four, such as `["accuracy", "memory:min"]`; or,
+            when trials are evaluated, metrics such as `"accuracy:max"`. Left out, accuracy, and
+            with hardware also the latency. A latency that a program does not give is predicted;
+            `flops` and `params` are counted.
         n_jobs: Trials to evaluate at once, each in a thread.
 
     Returns:

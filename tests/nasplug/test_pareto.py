@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasplug.pareto import contributions, hypervolume, pareto_mask
+from nasplug.pareto import SAMPLE, contributions, hypervolume, improving_points, pareto_mask
 
 REFERENCE = np.array([4.0, 4.0])
 FRONT = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]])
@@ -89,3 +89,19 @@ def test_hypervolume_of_three_objectives_counts_unit_cubes() -> None:
     dominated = (corners <= cubes).all(axis=2).any(axis=1).sum()
     assert hypervolume(corners, reference) == dominated
     assert hypervolume(np.empty((0, 3)), reference) == 0.0
+
+
+def test_pareto_of_many_points_with_three_objectives() -> None:
+    values = np.random.default_rng(0).integers(0, 30, (5 * SAMPLE, 3)).astype(float)
+    mask = pareto_mask(values)
+    front = values[mask]
+    for point in values[::50]:
+        beaten = ((front <= point).all(axis=1) & (front < point).any(axis=1)).any()
+        assert beaten or (front == point).all(axis=1).any()
+    assert not any(((front <= p).all(axis=1) & (front < p).any(axis=1)).any() for p in front)
+
+
+def test_points_beyond_a_front_of_three_come_first() -> None:
+    known = np.array([[0.0, 2.0, 2.0], [2.0, 0.0, 2.0], [2.0, 2.0, 0.0]])
+    values = np.array([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0], [0.0, 2.0, 2.0], [1.5, 1.5, 2.0]])
+    assert improving_points(known, values, 3).tolist() == [1, 3]

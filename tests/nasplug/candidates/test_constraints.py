@@ -91,7 +91,10 @@ def test_bad_text_is_told_in_one_sentence(text: str, said: str) -> None:
     assert len(message) < 300
 
 
-@given(st.text() | st.from_regex(r"(latency|flops|accuracy|fps|memory)[<>=]{1,2}.{0,20}", fullmatch=True))
+@given(
+    st.text()
+    | st.from_regex(r"(latency|flops|accuracy|fps|memory)[<>=]{1,2}.{0,20}", fullmatch=True)
+)
 def test_any_text_parses_or_is_refused(text: str) -> None:
     try:
         c = parse_constraint(text)

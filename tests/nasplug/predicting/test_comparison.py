@@ -30,6 +30,9 @@ def test_rows_are_those_of_single_predictions():
         usual = {"RTX 3090": "tensorrt", "Raspberry Pi 4": "tflite"}
         assert row["runtime"] == usual[row["hardware"]]
         assert row["images_per_second"] == pytest.approx(1e3 * row["batch_size"] / alone.mean)
+        assert row["memory_mb"] == pytest.approx(alone.memory.total)
+        each = {"fp32": 4, "int8": 1}[row["precision"]]
+        assert row["size_mb"] == pytest.approx(each * row["params"] / 1e6)
 
 
 def test_measured_cells_say_so():

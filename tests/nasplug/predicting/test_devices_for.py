@@ -61,11 +61,22 @@ def test_a_network_of_a_fixed_batch_is_one_sample():
         nasplug.devices_for(module, example, latency_ms=100, kind="gpu", batch_size=7)
 
 
+def test_a_limit_on_memory_counts_the_precision():
+    limits = {"images_per_second": 10, "kind": "board", "year": 2023, "precision": "fp16"}
+    boards = nasplug.devices_for(NETWORK, **limits)
+    needed = float(boards["memory_mb"].max())
+    assert len(nasplug.devices_for(NETWORK, **limits, memory_mb=needed)) == len(boards)
+    with pytest.raises(InputError, match=f"the least is {needed:.4g} MB"):
+        nasplug.devices_for(NETWORK, **limits, memory_mb=0.99 * needed)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({}, "give one limit"),
-        ({"latency_ms": 5, "images_per_second": 5}, "give one limit"),
+        ({"latency_ms": 1e9, "images_per_second": 1e9}, "no such device runs the network in 1e-06"),
+        ({"latency_ms": 5, "memory_mb": 0}, "give a number above 0"),
+        ({"latency_ms": 5, "memory_mb": 1}, r"in 1 MB; the least is \d+\.?\d* MB, on "),
         ({"latency_ms": -1}, "give a number above 0"),
         ({"latency_ms": 5, "kind": "toaster"}, "unknown kind of devices 'toaster'; known: gpu"),
         ({"latency_ms": 5, "power_w": 0.001}, "the catalogue has no such device"),

@@ -61,9 +61,29 @@ def test_a_fixed_trial_is_told_as_well() -> None:
 
 
 @pytest.mark.parametrize(
+    ("constraint", "missed"),
+    [
+        ("fps>=1", "fps>=100000"),
+        ("memory<=10MB", "memory<=10kB"),
+        ("params<=1M", "params<=100"),
+        ("size<=1MB", "size<=1kB"),
+    ],
+)
+def test_other_quantities_are_limited_too(constraint: str, missed: str) -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    nasplug.latency_constraint(trial, network(8), EXAMPLE, "Raspberry Pi 4", constraint)
+    (distance,) = study.trials[0].constraints.values()
+    assert distance < 0
+    with pytest.raises(optuna.TrialPruned, match="is missed"):
+        nasplug.latency_constraint(trial, network(8), EXAMPLE, "Raspberry Pi 4", missed)
+
+
+@pytest.mark.parametrize(
     ("constraint", "reason"),
     [
-        ("params<=1M", "no upper limit on a latency"),
+        ("accuracy>=5%", "no upper limit on a latency"),
+        ("fps<=4", "no upper limit on a latency"),
         ("latency>=4ms", "no upper limit on a latency"),
         ("latency<4ms", "use <= or >="),
     ],
