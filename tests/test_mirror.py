@@ -41,6 +41,7 @@ COVERED: dict[str, tuple[str, ...]] = {
         "search_spaces/networks/gpt_onnx.py",
         "search_spaces/networks/gpt_text.py",
     ),
+    "predictors/accuracy/test_language_gp.py": ("predictors/features/language_models.py",),
     "search_spaces/networks/test_fbnet.py": ("search_spaces/networks/encodings.py",),
     # The base classes are tested on spaces of the package.
     "search_spaces/networks/test_network_space.py": ("search_spaces/space.py",),

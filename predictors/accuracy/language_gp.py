@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,11 @@ from nasplug.predictors.features.language_models import (
 )
 from nasplug.predictors.fitted import FittedPredictor
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import accuracy_predictor
 from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["LanguageGP", "LanguageGPConfig", "language_gp"]
+__all__ = ["LanguageGP", "LanguageGPConfig"]
 
 # Mean and deviation of the logarithm of a variance, before anything is seen.
 _PRIOR = (-4.0, 4.0)
@@ -246,6 +244,3 @@ def _variances(
     )
     values = np.exp(found.x)
     return values[:count], values[count:]
-
-
-language_gp = partial(accuracy_predictor, LanguageGP, LanguageGPConfig)

@@ -19,10 +19,10 @@ def test_tables_of_the_scales():
     assert [space("gpt:s").parse(text).text for text in texts] == texts.tolist()
     counts = [datasets.load(f"gpt-{scale}")["perplexity"].count() for scale in "ml"]
     assert counts == [5_245, 429]
-    # Where the meter could follow, energy is power times latency; kernels leave gaps.
+    # Energy is power times time, of which kernels alone are a part.
     large = datasets.load("gpt-l")
     ratio = large["H100@1 J"] / (large["H100@1 W"] * large["H100@1"] / 1e3)
-    assert 0.8 < ratio.median() < 2
+    assert 1 < ratio.median() < 10
     # Weights are a part of the memory.
     params = np.array(
         [
