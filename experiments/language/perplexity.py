@@ -30,8 +30,9 @@ from experiments.common import SPLIT_SEED, ZOO, Array, covered, provenance
 from nasplug import datasets
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.accuracy.language_gp import LanguageGP
-from nasplug.predictors.features.language_models import LanguageModels, read_models
-from nasplug.search_spaces import Graph, space
+from nasplug.predictors.features.language_models import LanguageModels
+from nasplug.search_spaces import space
+from nasplug.search_spaces.networks.gpt import GPTSpace
 
 SCALES = ("s", "m", "l")
 SIZES = (100, 300, 1_000, 5_000)
@@ -46,12 +47,15 @@ NAME = "gpt-perplexity"
 
 
 @cache
-def networks(scale: str) -> tuple[list[Graph], LanguageModels, Array]:
-    """Graphs, decisions and perplexities of the networks of a scale."""
+def networks(scale: str) -> tuple[Array, LanguageModels, Array]:
+    """Parameters, decisions and perplexities of the networks of a scale."""
     table = datasets.load(f"gpt-{scale}").dropna(subset="perplexity")
     where = space(f"gpt:{scale}")
-    graphs = where.to_graphs([where.parse(text) for text in table["arch"]])
-    return graphs, read_models(graphs), table["perplexity"].to_numpy(np.float64)
+    assert isinstance(where, GPTSpace)
+    built = [where.choices.model(where.to_params(where.parse(text))) for text in table["arch"]]
+    rows = LanguageModels.of((m.embed, m.has_bias, m.heads, m.ratios) for m in built)
+    params = np.array([model.params for model in built], np.float64)
+    return params, rows, table["perplexity"].to_numpy(np.float64)
 
 
 def halves(scale: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -67,16 +71,11 @@ def chosen(scale: str, size: int, seed: int) -> NDArray[np.int64]:
 
 
 @cache
-def parameters(scale: str) -> Array:
-    return np.array([graph.total("params") for graph in networks(scale)[0]])
-
-
-@cache
 def decisions(scale: str) -> Array:
     """Features of the plain methods."""
-    models = networks(scale)[1]
+    params, models, _ = networks(scale)
     width = models.embed[:, None] == np.unique(models.embed)
-    logs = np.log(parameters(scale))[:, None]
+    logs = np.log(params)[:, None]
     whole = np.c_[width, models.layers, models.bias, logs]
     sums = np.c_[models.heads.sum(1), models.ratios.sum(1)]
     return np.c_[whole, sums, sums * models.embed[:, None], models.heads, models.ratios].astype(
@@ -90,7 +89,7 @@ def fitted(method: str, features: Array, logs: Array) -> Any:
     if method == "ridge":
         model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-4, 3, 15)))
     elif method == "random forest":
-        model = RandomForestRegressor(200, max_features=0.5, random_state=0)
+        model = RandomForestRegressor(100, max_features=0.5, random_state=0)
     elif method == "gradient boosting":
         model = HistGradientBoostingRegressor(max_iter=300, random_state=0)
     else:
@@ -107,16 +106,16 @@ def predict(
     scale: str, method: str, train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> tuple[Array, float | None]:
     """Predicted perplexities, and coverage of 90 % intervals where there are any."""
-    graphs, _, truth = networks(scale)
+    params, models, truth = networks(scale)
     if method == COUNT:
-        return -parameters(scale)[test], None
+        return -params[test], None
     if method != OWN:
         features = decisions(scale)
         model = fitted(method, features[train], np.log(truth[train]))
         return np.exp(model.predict(features[test])), None
     predictor = LanguageGP()
-    predictor.fit([graphs[k] for k in train], truth[train])
-    predicted = predictor.predict([graphs[k] for k in test])
+    predictor.fit_models(models.take(train), truth[train][:, None])
+    predicted = predictor.predict_models(models.take(test))
     return predicted.mean[:, 0], float(covered(predicted, truth[test]).mean())
 
 
@@ -160,15 +159,15 @@ def sizes(scale: str) -> list[int]:
 def ship() -> None:
     """Fit the predictor to all scales, and write it with its card."""
     parts = {scale: (networks(scale), *halves(scale)) for scale in SCALES}
-    graphs = [known[0][k] for known, train, _ in parts.values() for k in train]
+    taught = [known[1].take(train) for known, train, _ in parts.values()]
     truth = np.concatenate([known[2][train] for known, train, _ in parts.values()])
     started = time.perf_counter()
     predictor = LanguageGP()
-    predictor.fit(graphs, truth)
+    predictor.fit_models(LanguageModels.joined(taught), truth[:, None])
     seconds = round(time.perf_counter() - started)
     quality = {}
     for scale, (known, _, test) in parts.items():
-        predicted = predictor.predict([known[0][k] for k in test])
+        predicted = predictor.predict_models(known[1].take(test))
         mean, wanted = predicted.mean[:, 0], known[2][test]
         quality[scale] = {
             "held_out_networks": len(test),
@@ -182,7 +181,7 @@ def ship() -> None:
         description="OpenWebText perplexity of HW-GPT-Bench's language models with the weights of "
         "a super-network",
         training={
-            "networks": len(graphs),
+            "networks": len(truth),
             "split": f"half of each scale's networks by numpy default_rng({SPLIT_SEED})",
             "labels": "perplexity",
             "seconds": seconds,

@@ -71,7 +71,12 @@ def spaces(as_json: Json = False, debug: Debug = False) -> None:
 
 
 def _parts(whole: str, union: SearchSpace) -> dict[str, SearchSpace]:
-    return {f"{whole}:{name}": part for name, part in union.parts.items()}
+    """Parts of a space, and spaces that are opened under its name, such as `gpt:s`."""
+    from nasplug.search_spaces import space
+
+    others = [f"{whole}:{name}" for name in getattr(union, "scales", ())]
+    parts = {f"{whole}:{name}": part for name, part in union.parts.items()}
+    return parts | {name: space(name) for name in others}
 
 
 @command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -86,7 +87,7 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
         timm_results,
     )
 
-    importers = {
+    importers: dict[str, Callable[[Mapping[str, Path]], Table]] = {
         "nb201-accuracy": nb201.import_accuracy,
         "nb201-latency": nb201.import_latency,
         "fbnet-latency": help_networks.import_fbnet,

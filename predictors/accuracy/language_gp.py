@@ -20,7 +20,7 @@ from nasplug.predictors.features.language_models import (
 )
 from nasplug.predictors.fitted import FittedPredictor
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.prediction import Array
+from nasplug.predictors.prediction import Array, Prediction
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.search_spaces import Graph, InputError
 
@@ -118,10 +118,13 @@ class LanguageGP(FittedPredictor):
                 there are too few graphs.
         """
         values, _ = self._labels(targets, len(graphs))
+        self.fit_models(read_models(graphs), values)
+
+    def fit_models(self, models: LanguageModels, values: Array) -> None:
+        """Learn from decisions instead of graphs; perplexities have the shape `(n, 1)`."""
         if values.shape[1] != 1 or values.min() <= 1:
             raise InputError("perplexities are one column of numbers above 1")
         logs = np.log(values[:, 0])
-        models = read_models(graphs)
         self._scales = {}
         errors = []
         for scale in SCALE_NAMES:
@@ -160,9 +163,16 @@ class LanguageGP(FittedPredictor):
         return fitted, errors / deviation[widths]
 
     def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
+        return self._of_models(read_models(graphs))
+
+    def predict_models(self, models: LanguageModels) -> Prediction:
+        """Predict from decisions instead of graphs."""
+        self._check_fitted()
+        return self._prediction(*self._of_models(models))
+
+    def _of_models(self, models: LanguageModels) -> tuple[Array, Array, Array]:
         assert self._calibration is not None
-        models = read_models(graphs)
-        logs, deviation = np.empty(len(graphs)), np.empty(len(graphs))
+        logs, deviation = np.empty(len(models.scales)), np.empty(len(models.scales))
         for scale in SCALE_NAMES:
             rows = np.flatnonzero(models.scales == scale)
             if not len(rows):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from nasplug.search_spaces.networks.gpt import SCALES
 __all__ = ["SCALE_NAMES", "LanguageModels", "features_of", "read_models"]
 
 Array = NDArray[np.float64]
+# Width, bias, and heads and MLP ratio of each layer.
+Decisions = tuple[int, bool, Sequence[int], Sequence[int]]
 
 SCALE_NAMES = tuple(SCALES)
 """Scales that have features."""
@@ -45,10 +47,33 @@ class LanguageModels:
     heads: NDArray[np.int64]
     ratios: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, rows: Iterable[Decisions]) -> LanguageModels:
+        """Make them of width, bias, heads and ratios of each network."""
+        listed = list(rows)
+        most = max(choices.layers[-1] for choices in SCALES.values())
+        heads, ratios = (np.zeros((len(listed), most), np.int64) for _ in range(2))
+        for row, (_, _, own_heads, own_ratios) in enumerate(listed):
+            heads[row, : len(own_heads)], ratios[row, : len(own_heads)] = own_heads, own_ratios
+        embed = np.array([row[0] for row in listed], np.int64)
+        return cls(
+            np.array([_SCALE_OF_WIDTH[int(width)] for width in embed], np.str_),
+            embed,
+            np.array([len(row[2]) for row in listed], np.int64),
+            np.array([row[1] for row in listed], np.bool_),
+            heads,
+            ratios,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[LanguageModels]) -> LanguageModels:
+        """All networks of some parts, in their order."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
     def take(self, rows: NDArray[np.intp]) -> LanguageModels:
         """The networks at some positions."""
-        values = (self.scales, self.embed, self.layers, self.bias, self.heads, self.ratios)
-        return LanguageModels(*(value[rows] for value in values))
+        return LanguageModels(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @property
     def width_index(self) -> NDArray[np.intp]:
@@ -63,26 +88,16 @@ def read_models(graphs: Sequence[Graph]) -> LanguageModels:
     Raises:
         InputError: If a graph is of another network.
     """
-    most = max(choices.layers[-1] for choices in SCALES.values())
-    count = len(graphs)
-    embed, layers = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    bias = np.zeros(count, np.bool_)
-    heads, ratios = np.zeros((count, most), np.int64), np.zeros((count, most), np.int64)
-    for row, graph in enumerate(graphs):
-        read = _read(graph)
-        if read is None:
-            raise InputError(
-                "a network is of none of the scales gpt:s, gpt:m and gpt:l, of which alone "
-                "perplexities are known"
-            )
-        embed[row], bias[row], own_heads, own_ratios = read
-        layers[row] = len(own_heads)
-        heads[row, : len(own_heads)], ratios[row, : len(own_heads)] = own_heads, own_ratios
-    scales = np.array([_SCALE_OF_WIDTH[int(width)] for width in embed], np.str_)
-    return LanguageModels(scales, embed, layers, bias, heads, ratios)
+    read = [_read(graph) for graph in graphs]
+    if None in read:
+        raise InputError(
+            "a network is of none of the scales gpt:s, gpt:m and gpt:l, of which alone "
+            "perplexities are known"
+        )
+    return LanguageModels.of(row for row in read if row is not None)
 
 
-def _read(graph: Graph) -> tuple[int, bool, Array, Array] | None:
+def _read(graph: Graph) -> Decisions | None:
     """Width, bias, heads and ratios of a network; None for one of another form."""
     products = np.array([k for k, op in enumerate(graph.ops) if op == "Gemm"], np.intp)
     if len(products) % _PRODUCTS != 1 or len(products) == 1:
@@ -103,7 +118,8 @@ def _read(graph: Graph) -> tuple[int, bool, Array, Array] | None:
     )
     if not right.all():
         return None
-    return embed, bool(params[0, 0] > inputs[0, 0] * outputs[0, 0]), heads, ratios
+    has_bias = bool(params[0, 0] > inputs[0, 0] * outputs[0, 0])
+    return embed, has_bias, heads.astype(int).tolist(), ratios.astype(int).tolist()
 
 
 def features_of(models: LanguageModels) -> tuple[Array, NDArray[np.intp]]:

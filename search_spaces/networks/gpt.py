@@ -201,6 +201,7 @@ class GPTSpace(NetworkSpace):
 
     family: Family
     quality = "perplexity"
+    scales = tuple(SCALES)
 
     def __init__(self, choices: GPTChoices | None = None, name: str | None = None, **own: Any):
         if choices is None:
