@@ -1,4 +1,4 @@
-"""Table of the perplexities of language models in docs/results/networks.md."""
+"""Tables of language models in docs/results/networks.md."""
 
 from __future__ import annotations
 
@@ -32,4 +32,27 @@ def perplexity() -> str:
             ]
         )
     head = ["space", "learned", "judged", "method", "Kendall tau", "mean error", "90 % cover"]
+    return table(head, body)
+
+
+@section("language-memory")
+def memory() -> str:
+    """A row a scale and part of the memory."""
+    body = []
+    for (scale, method), rows in grouped(
+        load("language_memory")["runs"], "scale", "method"
+    ).items():
+        errors = [row["error_percent"] for row in rows]
+        learned = rows[0]["learned"]
+        body.append(
+            [
+                f"gpt:{scale}",
+                method,
+                f"{learned}" if learned else MISSING,
+                f"{rows[0]['judged']:,}",
+                f"{spread(errors, '.2f', 5) if learned else format(errors[0], '.2f')} %",
+                f"{max(row['worst_percent'] for row in rows):.1f} %",
+            ]
+        )
+    head = ["space", "counted", "learned from", "judged", "mean error", "largest error"]
     return table(head, body)
