@@ -268,11 +268,18 @@ def _entrance(graph: Graph, read: Sequence[Sequence[int]]) -> int:
     for source, _ in graph.edges:
         readers[source] += 1
     groups, channels = graph.attribute("groups"), graph.attribute("in_channels")
+    kernel = graph.attribute("kernel")
     for node, op in enumerate(graph.ops):
         is_depthwise = op == "Conv" and groups[node] == channels[node] > 1
         for source in read[node]:
-            if graph.ops[source] != "Input" and (is_depthwise or readers[source] > 1):
-                return source
+            if graph.ops[source] == "Input" or not (is_depthwise or readers[source] > 1):
+                continue
+            at = source
+            while graph.ops[at] in _IN_PLACE:
+                at = read[at][0]
+            # A block may widen its input before the depthwise convolution.
+            is_widened = readers[source] == 1 and graph.ops[at] == "Conv" and kernel[at] == 1
+            return read[at][0] if is_widened else source
     return -1
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from nasplug.arrays import Array
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import magnitude
+from nasplug.quantities import QUANTITIES, quantity_named
 from nasplug.results.result import SearchResult
 from nasplug.results.steps import export_steps, with_option
 from nasplug.search_spaces import Architecture
@@ -199,7 +200,10 @@ class ObservedResult(SearchResult):
 
 
 def _heading(metric: str) -> str:
-    return {"accuracy": "accuracy %", "latency_ms": "latency ms"}.get(metric, metric)
+    kind = quantity_named(metric)
+    # Names without a unit may be the program's own.
+    is_known = metric == "accuracy" or (kind is not None and metric not in QUANTITIES)
+    return kind.heading if kind is not None and is_known else metric
 
 
 def _unit(unit: str) -> str:

@@ -218,8 +218,11 @@ class SearchResult:
                 f"{unfamiliar} of the {len(self.pareto)} architectures are unlike those in the "
                 "training data: their accuracies are extrapolations, with wider intervals"
             )
-        if self.hardware is None:
-            names = [QUANTITIES[o.name].words for o in self.objectives]
+        names = [QUANTITIES[o.name].words for o in self.objectives]
+        if self.hardware is None and [o.name for o in self.objectives][1:] in (
+            ["flops"],
+            ["params"],
+        ):
             notes.append(f"no device was given, so the objectives are {' and '.join(names)}")
         notes += self.facts.latency_notes[: 1 if brief else None]
         notes += [] if brief else self._wide()

@@ -227,7 +227,7 @@ def _predictors(
 
 
 def _objective_names(config: SearchConfig, has_quality: bool) -> tuple[str, ...]:
-    """What a search by prediction optimises, as the sampler names it: usually quality and cost."""
+    """Objectives of a search by prediction, as the sampler names them: usually quality and cost."""
     space, proxy = config.space, config.proxy
     if config.objectives:
         if proxy is not None:

@@ -412,8 +412,8 @@ def test_a_surplus_trial_gives_way(find: Find, monkeypatch: pytest.MonkeyPatch) 
         ({"evaluate": "command"}, "no command is given"),
         ({"evaluate": 3}, "evaluate is 3"),
         (
-            {"evaluate": "predicted", "objectives": ["accuracy"]},
-            "objectives need trials that are evaluated",
+            {"evaluate": "predicted", "objectives": ["loss"]},
+            "unknown objective 'loss'; known: ",
         ),
         ({"proxy": "params"}, "a proxy replaces predicted accuracy, but these trials are"),
         ({"predictors": ["nb201-accuracy"]}, "leave the accuracy predictor"),

@@ -172,6 +172,35 @@ def test_without_hardware_it_is_flops(find: Callable[..., SearchResult]) -> None
     assert "no device was given" in result.to_text()
 
 
+def test_named_quantities_are_optimised_and_bounded(tmp_path: Path) -> None:
+    distributions: dict[str, Any] = space("macro").distributions()
+    part = space("macro").fix(**{n: d.choices[0] for n, d in list(distributions.items())[:4]})
+    storage, limits = tmp_path / "s.journal", ["memory<=4MB", "size<=1.5MB"]
+    wanted = ["flops:max", "memory", "params"]
+    options: dict[str, Any] = {"objectives": wanted, "precision": "fp16", "storage": storage}
+    found = search(part, None, limits, n_trials=9, **options)
+    told = found.to_json()
+    assert [(o["name"], o["direction"], o["unit"]) for o in told["objectives"]] == [
+        ("flops", "maximize", "count"),
+        ("memory", "minimize", "MB"),
+        ("params", "minimize", "count"),
+    ]
+    assert [c["unit"] for c in told["constraints"]] == ["MB", "MB"]
+    assert all(row["memory_mb"] <= 4 and row["size_mb"] <= 1.5 for row in told["pareto"])
+    signs = np.array([objective.sign for objective in found.objectives])
+    values = np.array(found.facts.values) * signs
+    assert pareto_mask(values).all()
+    # What three objectives find is nowhere dominated by a candidate.
+    every = found.candidates.means([o.name for o in found.objectives])[found.candidates.feasible]
+    both = np.vstack([values, every * signs])
+    assert pareto_mask(np.round(both, 6))[: len(values)].all()
+    headings = [heading for heading, _ in found.columns()]
+    assert headings == ["MFLOPs (proxy)", "memory MB", "params", "size MB"]
+    assert "memory: weights and the peak of the activations" in found.to_text()
+    again = search(part, None, limits, n_trials=9, **options)
+    assert without_seconds(again) == without_seconds(found)
+
+
 def test_text_fits_a_terminal_and_has_whole_architectures(
     find: Callable[..., SearchResult],
 ) -> None:
