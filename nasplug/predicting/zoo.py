@@ -272,9 +272,10 @@ def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:
 
 def zoo_name(space: SearchSpace, quantity: str) -> str:
     """Name of the zoo's predictor of a quantity in a space, whether or not there is one."""
-    if quantity == "perplexity" and space.name.partition(",")[0] in _SCALES:
-        # Perplexities do not depend on the length of a prompt.
-        return GPT_PERPLEXITY
+    if quantity == "perplexity":
+        # It was evaluated with whole contexts, whatever the length of a prompt.
+        is_scale = space.name.partition(",")[0] in _SCALES
+        return GPT_PERPLEXITY if is_scale else f"own-{space.name}-perplexity"
     name = f"{space.name}-{quantity}"
     if name not in names() and quantity == "latency" and space.has_networks:
         return NETWORK_LATENCY

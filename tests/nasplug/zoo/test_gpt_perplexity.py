@@ -24,6 +24,7 @@ def test_own_choices_have_no_perplexity():
     assert zoo_name(nasplug.space("gpt:m"), "perplexity") == "gpt-perplexity"
     assert is_known(nasplug.space("gpt:m"), "perplexity")
     assert not is_known(own, "perplexity")
+    assert not is_known(nasplug.space("gpt"), "perplexity")
     with pytest.raises(InputError, match="no perplexity predictor for space gpt:embed=64"):
         search(own, constraints="perplexity<=30", n_trials=2, pool_size=20, storage="memory")
 
