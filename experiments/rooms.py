@@ -108,7 +108,7 @@ GROUNDS = {
     "predictors: ground": "`Predictor`, predictions, descriptions of devices, and checkpoints.",
     "predictors: fitted": "The base of predictors that are fitted and saved.",
     "measurements: words": "Runtimes, precisions, devices, networks and graphs in one vocabulary.",
-    "ground": "Quantities, objectives, Pareto fronts, choices, checks of arguments, texts, and signals.",
+    "ground": "Quantities, objectives, fronts, choices, checks of arguments, texts, and signals.",
     "datasets: ground": "The registry of data sets, downloads, files of tables, and safe reading.",
 }
 

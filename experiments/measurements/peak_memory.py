@@ -7,7 +7,7 @@ at batch 8, in a process of its own. Measured are the bytes of its parameters an
 most bytes of tensors that live at the same time between its operators, which
 `torch.cuda.max_memory_allocated` would tell without the kernels' workspaces; beside it the peak of
 PyTorch's allocator with these workspaces, and the growth of the process's resident set. The rules
-of `nasplug.predicting.memory` were chosen by thirteen other networks, which `--chosen-by` measures.
+of `nasplug.predicting.memory` were chosen by fourteen other networks, which `--chosen-by` measures.
 Writes results/peak_memory.json.
 """
 
@@ -28,7 +28,7 @@ from nasplug.search_spaces.files import write_text
 
 # Name in timm, and the side of its images.
 NETWORKS = {
-    **{"resnet50": 224, "seresnet50": 224, "resnetv2_50": 224, "inception_v3": 299},
+    **{"resnet50": 224, "seresnet50": 224, "visformer_tiny": 224, "inception_v3": 299},
     **{"mobilenetv3_large_100": 224, "efficientnet_b0": 224, "mnasnet_100": 224, "dla34": 224},
     **{"regnety_008": 224, "ghostnet_100": 224, "hrnet_w18_small": 224, "res2net50d": 224},
     **{"convnext_tiny": 224, "vit_small_patch16_224": 224, "swin_tiny_patch4_window7_224": 224},
@@ -39,7 +39,7 @@ CHOSEN_BY = {
     **{"resnet18": 224, "mobilenetv2_100": 224, "resnext50_32x4d": 224, "regnetx_008": 224},
     **{"efficientnet_lite0": 224, "convnext_atto": 224, "deit_tiny_patch16_224": 224},
     **{"cspresnet50": 256, "edgenext_small": 256, "repvgg_b0": 224, "vgg11": 224},
-    **{"densenet121": 224, "mobilevit_s": 256},
+    **{"densenet121": 224, "mobilevit_s": 256, "resnetv2_50": 224},
 }
 BATCHES = (1, 8)
 MEGA = 1e6

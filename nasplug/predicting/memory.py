@@ -210,32 +210,42 @@ def _hold_arguments(
         Sums of the residual stream, which are no sums in place.
     """
     sums = set()
-    following = len(graph)
-    next_sum = [following] * len(graph)
-    for node in range(len(graph) - 1, -1, -1):
-        next_sum[node] = following
-        if graph.ops[node] == "Add" and node not in fused and len(read[node]) > 1:
-            following = node
-    first_reader = [-1] * len(graph)
+    next_sum = _next_sums(graph, read, fused)
+    first_reader, readers = [-1] * len(graph), [0] * len(graph)
     for source, target in reversed(graph.edges):
         first_reader[source] = target
+        readers[source] += 1
     for node, op in enumerate(graph.ops):
-        if op == "BatchNormalization" and read[node]:
-            end = first_reader[node]
-            if end >= 0 and graph.ops[end] in _IN_PLACE:
-                end = first_reader[end]
-            if end >= 0 and graph.ops[end] == "Conv":
-                last[read[node][0]] = max(last[read[node][0]], end)
-        if op not in _NORMS or not read[node]:
+        if not read[node]:
             continue
-        if next_sum[node] < len(graph):
-            last[node] = max(last[node], next_sum[node])
         total = read[node][0]
+        if op == "BatchNormalization":
+            end = first_reader[node]
+            end = first_reader[end] if graph.ops[end] in _IN_PLACE else end
+            if graph.ops[end] == "Conv":
+                last[total] = max(last[total], end)
+        # Of a residual, as in a network whose activations come before its convolutions.
+        is_of_residual = op == "BatchNormalization" and readers[total] > 1
+        if op not in _NORMS and not is_of_residual:
+            continue
+        last[node] = max(last[node], next_sum[node])
         if graph.ops[total] == "Add" and len(read[total]) > 1:
             sums.add(total)
-            entering = min(read[total])
-            last[entering] = max(last[entering], min(next_sum[total], len(graph) - 1))
+            if op in _NORMS:
+                entering = min(read[total])
+                last[entering] = max(last[entering], next_sum[total])
     return sums
+
+
+def _next_sums(graph: Graph, read: Sequence[Sequence[int]], fused: set[int]) -> list[int]:
+    """The next sum of two tensors behind each operator; 0 behind the last one."""
+    result = [0] * len(graph)
+    following = 0
+    for node in range(len(graph) - 1, -1, -1):
+        result[node] = following
+        if graph.ops[node] == "Add" and node not in fused and len(read[node]) > 1:
+            following = node
+    return result
 
 
 def _place(
