@@ -54,7 +54,7 @@ class LanguageGPConfig:
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """What was learned of one scale.
+    """Weights and deviations that were learned of one scale.
 
     Attributes:
         weights: Weight of each feature, in logarithms of perplexity, `(features,)`.
@@ -84,7 +84,6 @@ class LanguageGP(FittedPredictor):
     name = "language-gp"
     noun = "a language-gp"
     fewest = 20
-    whole_networks = True
 
     def __init__(self, config: LanguageGPConfig | None = None) -> None:
         self.config = config or LanguageGPConfig()
@@ -140,7 +139,7 @@ class LanguageGP(FittedPredictor):
         self._calibration = Calibration.identity([np.concatenate(errors)])
 
     def _learned(self, models: LanguageModels, logs: Array) -> tuple[_Fitted, Array]:
-        """What is learned of a scale, and the standardised errors of labels that were left out."""
+        """Learn one scale; also returns the standardised errors of labels that were left out."""
         features, groups = features_of(models)
         center, scale = float(logs.mean()), float(logs.std()) or 1.0
         labels = (logs - center) / scale
