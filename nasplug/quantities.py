@@ -15,6 +15,7 @@ __all__ = [
     "ALIASES",
     "COUNTED",
     "PREDICTED",
+    "QUALITIES",
     "QUANTITIES",
     "RISKY",
     "Number",
@@ -241,12 +242,33 @@ _ALL = (
         text_unit=" %",
         extreme="Most accurate",
     ),
+    QuantityKind(
+        name="perplexity",
+        words="perplexity",
+        unit="",
+        direction="minimize",
+        source="predicted",
+        about="perplexity of a language model on OpenWebText: e to the power of the mean loss of a "
+        "token",
+        key="perplexity",
+        example="perplexity<=30",
+        units={"": 1.0},
+        heading="perplexity",
+        axis="perplexity",
+        factor=1.0,
+        digits=2,
+        cell_unit="",
+        text_unit="",
+        extreme="Lowest perplexity",
+    ),
 )
 QUANTITIES = {kind.name: kind for kind in _ALL}
 COUNTED = tuple(kind.name for kind in _ALL if kind.source == "counted")
 PREDICTED = tuple(kind.name for kind in _ALL if kind.source == "predicted")
 # Quantities of which a limit holds with a probability; the others are computed from the network.
-RISKY = frozenset({"accuracy", "latency", "throughput", "energy"})
+RISKY = frozenset({"accuracy", "perplexity", "latency", "throughput", "energy"})
+# Quantities that a trained network is judged by.
+QUALITIES = ("accuracy", "perplexity")
 # Other names that people type. NAS benchmarks call multiply-accumulates FLOPs, and so does nasplug.
 ALIASES = {"macs": "flops", "fps": "throughput"}
 

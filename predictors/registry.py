@@ -22,6 +22,7 @@ _KINDS = {
     "accuracy": "nasplug.predictors.accuracy.transformer_ensemble:AccuracyPredictor",
     "accuracy-gp": "nasplug.predictors.accuracy.operator_gp:AccuracyGP",
     "cell-gp": "nasplug.predictors.accuracy.array_gp:CellGP",
+    "language-gp": "nasplug.predictors.accuracy.language_gp:LanguageGP",
     "latency": "nasplug.predictors.latency.cell_latency:LatencyPredictor",
     "latency-gp": "nasplug.predictors.latency.one_device:LatencyGP",
     "network-latency": "nasplug.predictors.latency.network_latency:NetworkLatency",
@@ -31,12 +32,15 @@ _KINDS = {
 
 
 _OF_LATENCY = {"latency", "latency-gp", "network-latency"}
+_OF_PERPLEXITY = {"language-gp"}
 # Of these the configuration says what they predict.
 _BY_CONFIG = "network"
 
 
 def quantity_of(card: Mapping[str, Any]) -> str | None:
-    """The quantity that a predictor of our own predicts by its card: `"accuracy"` or `"latency"`.
+    """The quantity that a predictor of our own predicts by its card.
+
+    It is `"accuracy"`, `"perplexity"` or `"latency"`.
 
     None for a card that does not tell: a plug-in's, or the empty one of a new predictor.
     """
@@ -46,6 +50,8 @@ def quantity_of(card: Mapping[str, Any]) -> str | None:
         return str(config.get("kind", "accuracy"))
     if kind not in _KINDS:
         return None
+    if kind in _OF_PERPLEXITY:
+        return "perplexity"
     return "latency" if kind in _OF_LATENCY else "accuracy"
 
 

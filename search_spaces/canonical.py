@@ -193,6 +193,8 @@ def _may_change(operators: Sequence[Operator], operator: Operator) -> bool:
     """Whether a rule may change an operator; a quick check that errs on the side of true."""
     if operator.op in ("BatchNormalization", "Add"):
         return len(operator.inputs) == 1
+    if operator.op == "MatMul":
+        return bool(operator.weights)
     if operator.op == "Mul":
         gates = [operators[source] for source in operator.inputs]
         return any(g.op in _GATES and set(g.inputs) <= set(operator.inputs) for g in gates)

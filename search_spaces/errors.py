@@ -28,7 +28,7 @@ class InputError(ValueError):
         ...     nasplug.space("nb202")
         ... except nasplug.InputError as error:
         ...     print(error)
-        unknown search space 'nb202'; known: nb201, nb101, accel, fbnet, macro, nnlqp, ofa, timm
+        unknown search space 'nb202'; known: nb201, nb101, ...
     """
 
 

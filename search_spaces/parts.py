@@ -57,6 +57,7 @@ class Part(SearchSpace):
     def __init__(self, whole: SearchSpace, choices: Mapping[str, tuple[Any, ...]]) -> None:
         self.whole, self.choices = whole, dict(choices)
         self.name, self.deployed = whole.name, whole.deployed
+        self.quality = whole.quality
         self.whole_networks, self.writes_onnx = whole.whole_networks, whole.writes_onnx
         self.writes_code = whole.writes_code
 

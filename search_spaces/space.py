@@ -78,6 +78,7 @@ class SearchSpace(ABC):
         deployed: Whether its networks are files for an inference runtime, not code of a framework.
         writes_onnx: Whether `to_onnx` gives a network that can be run.
         writes_code: Whether `to_code` gives a network that can be trained.
+        quality: Quantity by which a trained network is judged: `"accuracy"`, or `"perplexity"`.
 
     Example:
         >>> import numpy as np
@@ -95,6 +96,7 @@ class SearchSpace(ABC):
     deployed: bool = False
     writes_onnx: bool = False
     writes_code: bool = False
+    quality: str = "accuracy"
 
     @property
     def parts(self) -> Mapping[str, SearchSpace]:

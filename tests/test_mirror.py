@@ -34,6 +34,14 @@ COVERED: dict[str, tuple[str, ...]] = {
             *("resnet", "squeezenet"),
         )
     ),
+    # A language model is built, counted and written through its space.
+    "search_spaces/networks/test_gpt.py": (
+        "search_spaces/networks/gpt_model.py",
+        "search_spaces/networks/gpt_network.py",
+        "search_spaces/networks/gpt_onnx.py",
+        "search_spaces/networks/gpt_text.py",
+    ),
+    "predictors/accuracy/test_language_gp.py": ("predictors/features/language_models.py",),
     "search_spaces/networks/test_fbnet.py": ("search_spaces/networks/encodings.py",),
     # The base classes are tested on spaces of the package.
     "search_spaces/networks/test_network_space.py": ("search_spaces/space.py",),
@@ -137,7 +145,6 @@ COVERED: dict[str, tuple[str, ...]] = {
         "nasplug/measurements/references.py",
         "nasplug/measurements/words.py",
     ),
-    "nasplug/measurements/test_graphs.py": ("nasplug/measurements/gpt_network.py",),
     "nasplug/measurements/test_query.py": ("nasplug/measurements/networks.py",),
     # Archives and metrics are read from the files of benchmarks.
     "nasplug/datasets/nasbench/test_api.py": ("nasplug/datasets/importers/ecnas.py",),

@@ -85,6 +85,8 @@ def notice(table: MeasurementTable) -> str:
             "MLCommons; its results are those of the published rounds, not verified anew.",
             "trained_networks.npz holds the accuracies of trained networks that",
             "huggingface/pytorch-image-models states at the commit below.",
+            "gpt_networks.npz holds perplexities, energies and memory of automl/HW-GPT-Bench",
+            "at the commit below and at 795cba8, rounded to 0.05 %.",
             "",
             *lines,
             "",

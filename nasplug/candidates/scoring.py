@@ -28,14 +28,14 @@ from nasplug.predictors.capabilities import ReadsCodes, TellsFamiliar, reads_net
 from nasplug.predictors.features.runtimes import Way, parse_way
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import EVIDENCE, Prediction
-from nasplug.quantities import COUNTED, QUANTITIES, images_per_second
+from nasplug.quantities import COUNTED, QUALITIES, QUANTITIES, images_per_second
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["Quantity", "Scores", "Scoring", "model_of"]
 
 # Quantities that are predicted, in the order of prediction.
-_ORDER = ("latency", "memory", "energy", "accuracy")
+_ORDER = ("latency", "memory", "energy", *QUALITIES)
 # A prediction, its column, and the row of each architecture in it.
 Predicted = tuple[Prediction, str, Indices]
 
@@ -121,8 +121,8 @@ class Scoring:
         constraints: Constraints on predicted and counted quantities.
         batch_size: Images a forward pass, for the latency.
         dataset: The image set of the accuracy and of the costs.
-        predictors: Predictors by their quantity, `"accuracy"`, `"latency"` or `"energy"`; those of
-            the zoo if left out.
+        predictors: Predictors by their quantity, `"accuracy"`, `"perplexity"`, `"latency"` or
+            `"energy"`; those of the zoo if left out.
         precision: Precision for memory and file size; that in which the latency is predicted if it
             is empty.
     """
@@ -159,13 +159,14 @@ class Scoring:
             if name in self.predicted:
                 prediction = self._predict(name, archs, self._whole(archs, read))
                 predicted[name] = (prediction, name, every)
-        if "accuracy" in self.predicted:
-            # Equivalent cells compute the same function: the cheapest of them is enough.
-            chosen = cheapest(group, cost)
-            prediction = self._predict(
-                "accuracy", [archs[k] for k in chosen], [read[first][k] for k in chosen]
-            )
-            predicted["accuracy"] = (prediction, self.dataset, group)
+        for name in QUALITIES:
+            if name in self.predicted:
+                # Equivalent cells compute the same function: the cheapest of them is enough.
+                chosen = cheapest(group, cost)
+                prediction = self._predict(
+                    name, [archs[k] for k in chosen], [read[first][k] for k in chosen]
+                )
+                predicted[name] = (prediction, self.target(name), group)
         connected = np.array([len(simplify(graph).edges) > 0 for graph in graphs])
         return self.joined(counts, predicted, connected)
 
@@ -222,8 +223,10 @@ class Scoring:
         """The prediction of a quantity of architectures, and the name of its column in it."""
         if quantity == "latency":
             return self._predict(quantity, archs, self.timed_graphs(archs)), "latency"
-        if quantity == "accuracy":
-            return self._predict(quantity, archs, self.space.to_graphs(archs)), self.dataset
+        if quantity in QUALITIES:
+            return self._predict(quantity, archs, self.space.to_graphs(archs)), self.target(
+                quantity
+            )
         return self._predict(quantity, archs, self._whole(archs, {})), quantity
 
     def target(self, quantity: str) -> str:
@@ -246,7 +249,7 @@ class Scoring:
         scorer = self._scorer(quantity)
         for predictor in (scorer, model_of(scorer)):
             if isinstance(predictor, ReadsCodes):
-                setting = () if quantity == "accuracy" else (self.hardware, self.batch_size)
+                setting = () if quantity in QUALITIES else (self.hardware, self.batch_size)
                 return predictor.predict_codes(codes, *setting)
         return None
 
@@ -324,7 +327,7 @@ class Scoring:
         # A predictor that reads graphs need not make them again.
         reads_graphs = isinstance(scorer, (ArchitecturePredictor, MemoryScorer))
         inputs = graphs if reads_graphs else archs
-        if quantity == "accuracy":
+        if quantity in QUALITIES:
             result: Prediction = scorer.predict(inputs)
         else:
             result = scorer.predict(inputs, self.hardware, self.batch_size)
@@ -390,10 +393,10 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
 
 
 def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
-    if quantity == "accuracy" and not zoo.is_known(space, quantity):
+    if quantity in QUALITIES and not zoo.is_known(space, quantity):
         raise InputError(
-            f"the package has no accuracy predictor for space {space.name}; give your own, or use "
-            f"a proxy such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
+            f"the package has no {quantity} predictor for space {space.name}; give your own, or "
+            f"use a proxy such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
         )
     scorer: Scorer = zoo.load_shipped(space, quantity)
     return scorer

@@ -74,11 +74,16 @@ def _quality(space: SearchSpace) -> str:
 
     if is_structural(space):
         return "accuracy, from other networks"
-    return "accuracy" if is_known(space, "accuracy") else "a proxy"
+    return space.quality if is_known(space, space.quality) else "a proxy"
 
 
 def _parts(whole: str, union: SearchSpace) -> dict[str, SearchSpace]:
-    return {f"{whole}:{name}": part for name, part in union.parts.items()}
+    """Parts of a space, and spaces that are opened under its name, such as `gpt:s`."""
+    from nasplug.search_spaces import space
+
+    others = [f"{whole}:{name}" for name in getattr(union, "scales", ())]
+    parts = {f"{whole}:{name}": part for name, part in union.parts.items()}
+    return parts | {name: space(name) for name in others}
 
 
 @command

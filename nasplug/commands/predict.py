@@ -294,11 +294,13 @@ def _predictions(
     chosen = predictors_for(space, device is not None, checkpoints)
     if runtime is not None:
         in_runtime(chosen, runtime)
-    accuracy = latency = familiar = evidence = None
+    accuracy = perplexity = latency = familiar = evidence = None
     if "accuracy" in chosen:
         accuracy = chosen["accuracy"].predict(archs)
         if isinstance(chosen["accuracy"], TellsFamiliar):
             familiar = chosen["accuracy"].familiar(archs)
+    if "perplexity" in chosen:
+        perplexity = chosen["perplexity"].predict(archs)
     timed = chosen.get("latency")
     if device is not None and timed is not None:
         latency = timed.predict(archs, device, batch_size)
@@ -314,6 +316,11 @@ def _predictions(
             "accuracy": {}
             if accuracy is None
             else {target: _interval(accuracy, row, target) for target in accuracy.targets},
+            **(
+                {}
+                if perplexity is None
+                else {"perplexity": _interval(perplexity, row, "perplexity")}
+            ),
             "familiar": None if familiar is None else bool(familiar[row]),
             "latency_ms": None if latency is None else _interval(latency, row, "latency"),
             "zero_shot": None if latency is None else bool(latency.zero_shot),
@@ -357,6 +364,8 @@ def _print_prediction(row: Mapping[str, Any]) -> None:
         f"{task} accuracy, %": {end: f"{number:.3f}" for end, number in value.items()}
         for task, value in row["accuracy"].items()
     }
+    if "perplexity" in row:
+        cells["perplexity"] = {end: f"{number:.3f}" for end, number in row["perplexity"].items()}
     if row["latency_ms"] is not None:
         cells["latency, ms"] = shown(row["latency_ms"], ".3f")
     print_table([{"predicted": name, **value} for name, value in cells.items()])

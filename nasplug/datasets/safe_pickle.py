@@ -1,4 +1,4 @@
-"""Read pickles in `torch.save` zip files without running anything that they name.
+"""Read pickles, bare or in `torch.save` zip files, without running anything that they name.
 
 A pickle is a program: it may name any function and call it. Here a pickle can reach the few
 harmless stand-ins below only, and only those that the caller allows by name.
@@ -19,7 +19,7 @@ from typing import Any
 from nasplug.datasets.download import is_lfs_pointer
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["NUMPY_SCALARS", "ORDERED_DICT", "load_pickle_zip"]
+__all__ = ["NUMPY_SCALARS", "ORDERED_DICT", "load_pickle", "load_pickle_zip"]
 
 ORDERED_DICT = frozenset({"collections.OrderedDict"})
 """Names to allow for ordered dictionaries."""
@@ -108,12 +108,22 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("a persistent id")
 
 
-def _read_member(path: Path, max_bytes: int) -> bytes:
-    """Read the content of the one `data.pkl`, once the declared sizes are found sane."""
+def _read_file(path: Path, max_bytes: int) -> bytes:
+    """Read the content of a file that is no larger than expected."""
+    _check_file_size(path, max_bytes)
+    return path.read_bytes()
+
+
+def _check_file_size(path: Path, max_bytes: int) -> None:
     if path.stat().st_size > max_bytes:
         raise InputError(
             f"{path} is larger than the expected {max_bytes:,} bytes; use the published file"
         )
+
+
+def _read_member(path: Path, max_bytes: int) -> bytes:
+    """Read the content of the one `data.pkl`, once the declared sizes are found sane."""
+    _check_file_size(path, max_bytes)
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         total = sum(member.file_size for member in members)
@@ -216,6 +226,38 @@ def load_pickle_zip(
         InputError: If the file is missing, truncated or damaged, is no such archive, is larger than
             allowed, or asks for anything but plain data; the sentence names the refused global.
     """
+    return _loaded(path, allowed, max_bytes, _read_member, "torch.save zip file")
+
+
+def load_pickle(
+    path: str | os.PathLike[str],
+    allowed: Collection[str] = (),
+    max_bytes: int = 64 << 20,
+) -> Any:
+    """Read the object in a bare pickle file.
+
+    Args:
+        path: The file.
+        allowed: Globals that the pickle may name, as for `load_pickle_zip`.
+        max_bytes: Largest size of the file.
+
+    Returns:
+        The object: numbers, text, bytes, lists, tuples, dictionaries.
+
+    Raises:
+        InputError: If the file is missing, truncated or damaged, is larger than allowed, or asks
+            for anything but plain data; the sentence names the refused global.
+    """
+    return _loaded(path, allowed, max_bytes, _read_file, "pickle")
+
+
+def _loaded(
+    path: str | os.PathLike[str],
+    allowed: Collection[str],
+    max_bytes: int,
+    read: Callable[[Path, int], bytes],
+    kind: str,
+) -> Any:
     unknown = set(allowed) - ORDERED_DICT - NUMPY_SCALARS
     if unknown:
         raise InputError(f"cannot allow {sorted(unknown)}: only ORDERED_DICT and NUMPY_SCALARS")
@@ -225,7 +267,7 @@ def load_pickle_zip(
     try:
         if is_lfs_pointer(path):
             raise InputError(f"{path} is a git-LFS pointer, not the data; run `git lfs pull` there")
-        content = _read_member(path, max_bytes)
+        content = read(path, max_bytes)
         _check_keys(_scan(content, path), path)
         return _Unpickler(content, path, allowed).load()
     except (InputError, MemoryError):
@@ -233,6 +275,6 @@ def load_pickle_zip(
     # Damaged bytes can raise nearly any exception in zipfile and pickle.
     except Exception as error:
         raise InputError(
-            f"{path} is not a readable torch.save zip file ({type(error).__name__}: {error}); it "
+            f"{path} is not a readable {kind} ({type(error).__name__}: {error}); it "
             "may be truncated: fetch it again"
         ) from error

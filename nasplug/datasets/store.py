@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from nasplug.search_spaces.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nasplug.datasets.measurements import MeasurementTable
     from nasplug.datasets.tables import Table
 
 __all__ = [
@@ -34,7 +37,11 @@ __all__ = [
 ]
 
 # Data sets of a space that are not named after it.
-_FURTHER = {"nb101": ("nb101-official", "nb101-small")}
+_FURTHER = {
+    "nb101": ("nb101-official", "nb101-small"),
+    **{f"gpt:{scale}": (f"gpt-{scale}",) for scale in ("s", "m", "l")},
+}
+_LANGUAGE_MODELS = "gpt_networks.npz"
 _EPOCHS = "epochs"
 
 
@@ -72,6 +79,7 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
     from nasplug.datasets.importers import (
         accel,
         ecnas,
+        gpt_runs,
         help_networks,
         macro,
         nb201,
@@ -79,7 +87,7 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
         timm_results,
     )
 
-    importers = {
+    importers: dict[str, Callable[[Mapping[str, Path]], Table]] = {
         "nb201-accuracy": nb201.import_accuracy,
         "nb201-latency": nb201.import_latency,
         "fbnet-latency": help_networks.import_fbnet,
@@ -94,6 +102,12 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
         "ecnas-4v": ecnas.import_runs,
         "ecnas-5v": ecnas.import_runs,
         "ecnas-hardware": ecnas.import_hardware,
+        **{
+            f"gpt-{scale}-perplexity": partial(gpt_runs.import_perplexity, scale=scale)
+            for scale in gpt_runs.BATCHES
+        },
+        "gpt-s-h100": gpt_runs.import_gpu,
+        "gpt-s-cpu": gpt_runs.import_cpu,
     }
     paths = fetch_files(entry.files, entry.name, progress)
     table = importers[entry.name]({path.name: path for path in paths})
@@ -170,9 +184,7 @@ def load(name: str) -> pd.DataFrame:
     """
     entry = info(name)
     if entry.shipped:
-        from nasplug.datasets.measurements import shipped_measurements
-
-        return shipped_measurements().to_frame()
+        return _shipped(entry).to_frame()
     return (_load(entry) if entry.files else _imported(entry)).to_frame()
 
 
@@ -302,11 +314,20 @@ def _table_status(entry: DatasetInfo) -> str:
         return "damaged"
 
 
-def _shipped_status() -> str:
+def _shipped(entry: DatasetInfo) -> Table | MeasurementTable:
+    """The table of a data set that the package holds."""
+    if entry.shipped == _LANGUAGE_MODELS:
+        from nasplug.datasets.gpt_networks import gpt_table
+
+        return gpt_table(entry.space.removeprefix("gpt:"))
     from nasplug.datasets.measurements import shipped_measurements
 
+    return shipped_measurements()
+
+
+def _shipped_status(entry: DatasetInfo) -> str:
     try:
-        shipped_measurements()
+        _shipped(entry)
     except InputError:
         return "damaged"
     return "ok"
@@ -330,7 +351,7 @@ def verify(name: str) -> list[tuple[str, str]]:
     """
     entry = info(name)
     if entry.shipped:
-        return [(entry.shipped, _shipped_status())]
+        return [(entry.shipped, _shipped_status(entry))]
     entry = _with_files(name)
     statuses = [(file.key, file_status(file)) for file in entry.files]
     return [*statuses, (f"tables/{entry.name}.npz", _table_status(entry))]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 from nasplug.datasets.network_graphs import shipped_network_graphs
-from nasplug.measurements.gpt_network import gpt_graph
 from nasplug.search_spaces import space
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.networks.gpt import gpt_graph
 from nasplug.search_spaces.operators import Operator
 from nasplug.search_spaces.pricing import network_graph
 

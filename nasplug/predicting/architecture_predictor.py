@@ -88,6 +88,9 @@ class ArchitecturePredictor:
         """
         if space.name == self.space.name:
             return self
+        # That of perplexities refuses a network of a size that it has not learned.
+        if space.quality == self.kind == "perplexity":
+            return self._bound(space, self.runtime)
         if space.has_networks and (self._is_of_networks or reads_networks(self.model)):
             return self._bound(space, self.runtime)
         raise InputError(
@@ -167,7 +170,7 @@ class ArchitecturePredictor:
 
     @property
     def kind(self) -> str:
-        """Predicted quantity: `"accuracy"` or `"latency"`."""
+        """Predicted quantity: `"accuracy"`, `"perplexity"` or `"latency"`."""
         # A model is restored where its card does not tell.
         return quantity_of(self.card) or ("latency" if predicts_latency(self.model) else "accuracy")
 

@@ -49,6 +49,9 @@ KINDS = ("accuracy", "latency")
 # Suffix of the names of encoders, after the space's name; an encoder alone predicts nothing.
 _ENCODER = "-encoder"
 _SUFFIX = ".safetensors"
+# Name of the predictor of the perplexities of all scales of HW-GPT-Bench, and their spaces.
+GPT_PERPLEXITY = "gpt-perplexity"
+_SCALES = frozenset({"gpt:s", "gpt:m", "gpt:l"})
 
 
 class Scorer(Protocol):
@@ -81,7 +84,7 @@ class NamedScorer(Scorer, Protocol):
 
 
 def kind_of(scorer: NamedScorer) -> str:
-    """The quantity that a scorer predicts, one of `KINDS`."""
+    """The quantity that a scorer predicts: one of `KINDS`, or `"perplexity"`."""
     if isinstance(scorer, ArchitecturePredictor):
         return scorer.kind
     return "latency" if predicts_latency(scorer) else "accuracy"
@@ -221,7 +224,7 @@ def predictors_for(
 
     Args:
         space: The space of the architectures.
-        latency: Whether a latency is needed beside the accuracy.
+        latency: Whether a latency is needed beside the quality.
         given: Names of the zoo, paths of checkpoints, loaded predictors, or other scorers.
 
     Raises:
@@ -243,7 +246,7 @@ def predictors_for(
         by_kind[kind] = predictor
     if "latency" in by_kind and not latency:
         raise InputError(f"predictor {by_kind['latency'].name!r} predicts latency; name a device")
-    quantities = KINDS if latency else ("accuracy",)
+    quantities = (space.quality, "latency") if latency else (space.quality,)
     available = [q for q in quantities if q in by_kind or is_known(space, q)]
     if not available:
         raise _none_shipped(space, " or ".join(quantities))
@@ -308,6 +311,10 @@ def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:
 
 def zoo_name(space: SearchSpace, quantity: str) -> str:
     """Name of the zoo's predictor of a quantity in a space, whether or not there is one."""
+    if quantity == "perplexity":
+        # It was evaluated with whole contexts, whatever the length of a prompt.
+        is_scale = space.name.partition(",")[0] in _SCALES
+        return GPT_PERPLEXITY if is_scale else f"own-{space.name}-perplexity"
     name = f"{space.name}-{quantity}"
     if name not in names() and quantity == "latency" and space.has_networks:
         return NETWORK_LATENCY

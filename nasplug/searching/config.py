@@ -34,10 +34,9 @@ from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.features.runtimes import check_way, known_way
 from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.predictors.latency.device_profile import DeviceProfile
-from nasplug.quantities import QUANTITIES
+from nasplug.quantities import QUALITIES, QUANTITIES
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.evaluation import (
-    ACCURACY,
     LATENCY,
     Evaluation,
     Function,
@@ -95,7 +94,7 @@ class SearchConfig:
     @property
     def predicted_constraints(self) -> tuple[Constraint, ...]:
         """The constraints that are met before a trial is spent; trials tell of the others."""
-        learned = [] if self.is_predicted else ["accuracy"]
+        learned = [] if self.is_predicted else list(QUALITIES)
         # Without a device a program may still say how long its network takes.
         if self.hardware is None and self.evaluate not in ("predicted", "table"):
             learned += [kind.name for kind in QUANTITIES.values() if kind.needs_device]
@@ -138,7 +137,7 @@ def checked_config(**arguments: Any) -> SearchConfig:
         "predictor_names": tuple(_lasting_name(p) for p in names) if is_named else None,
         "evaluate": evaluate,
         "proxy": None if arguments["proxy"] is None else canonical_name(arguments["proxy"]),
-        "objectives": _objectives(arguments["objectives"], evaluate, hardware),
+        "objectives": _objectives(arguments["objectives"], evaluate, hardware, space.quality),
         "runtime": _checked_runtime(arguments["runtime"], hardware),
     }
     if evaluate != "predicted":
@@ -188,14 +187,14 @@ def _checked_evaluation(evaluate: Any) -> str | Evaluation:
 
 
 def _objectives(
-    texts: str | Sequence[str], evaluate: str | Evaluation, hardware: Hardware | None
+    texts: str | Sequence[str], evaluate: str | Evaluation, hardware: Hardware | None, quality: str
 ) -> tuple[Objective, ...]:
     """The objectives that were named; of trials that are evaluated, the usual ones without names.
 
-    The usual ones are accuracy, and latency if there is a device.
+    The usual ones are the quality of the space, and latency if there is a device.
     """
     if evaluate != "predicted":
-        return parse_objectives(texts or ((ACCURACY,) if hardware is None else (ACCURACY, LATENCY)))
+        return parse_objectives(texts or ((quality,) if hardware is None else (quality, LATENCY)))
     if not texts:
         return ()
     objectives = checked_objectives(texts)

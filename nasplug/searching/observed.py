@@ -14,12 +14,12 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import pareto_mask
+from nasplug.quantities import QUALITIES
 from nasplug.results.result import predicted_ends
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.objectives import suggest_architecture
 from nasplug.studies.evaluation import (
-    ACCURACY,
     LATENCY,
     METRICS,
     Evaluation,
@@ -72,8 +72,8 @@ def _opened_table(config: SearchConfig) -> tuple[Table, SearchSpace]:
     """The table that has the objectives, and the architectures that are in it."""
     bounded = {constraint.name for constraint in config.constraints}
     needed = [o.name for o in config.objectives if o.name not in COSTS]
-    if "accuracy" in bounded and ACCURACY not in needed:
-        needed.append(ACCURACY)
+    if config.space.quality in bounded and config.space.quality not in needed:
+        needed.append(config.space.quality)
     setting = (config.space, config.dataset, config.hardware, config.batch_size)
     if "latency" in bounded and LATENCY not in needed and config.hardware is not None:
         # A constraint is judged by what was measured, or else by what is predicted.
@@ -165,9 +165,9 @@ class ObservedObjective:
 
 
 def _predicted_value(candidates: Candidates, metric: str, index: int) -> float | None:
-    """A metric as it is predicted or counted; None for an accuracy, and for what is neither."""
+    """A metric as it is predicted or counted; None for a quality, and for what is neither."""
     quantity = candidates.quantities.get(_QUANTITIES.get(metric, metric))
-    if quantity is None or metric == ACCURACY:
+    if quantity is None or metric in QUALITIES:
         return None
     return float(quantity.mean[index])
 

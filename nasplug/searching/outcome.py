@@ -15,7 +15,7 @@ from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
 from nasplug.predicting.evidence import LatencyEvidence, latency_evidence
 from nasplug.predicting.measured_accuracy import HasAccuracies
-from nasplug.quantities import QUANTITIES
+from nasplug.quantities import QUALITIES, QUANTITIES
 from nasplug.results.observed_result import ObservedResult
 from nasplug.results.result import DIGITS, SearchResult, predicted_ends
 from nasplug.results.scored import Scored, facts_of
@@ -171,7 +171,7 @@ def _predicted_entry(
     arch = candidates.architectures[index]
     familiar = candidates.familiar([index])
     # Where no accuracy is predicted a count is the quality, and belongs to the result.
-    has_flops = objectives[0].name != "accuracy"
+    has_flops = objectives[0].name not in QUALITIES
     has_flops |= any(c.name == "flops" for c in candidates.constraints)
     return {
         "arch": arch.text,
@@ -226,7 +226,8 @@ def _extras(candidates: Candidates, indices: Sequence[int]) -> list[dict[str, fl
 
 def _predicted(candidates: Candidates, index: int) -> dict[str, Any]:
     predicted = {
-        METRICS[name]: predicted_ends(candidates, name, index) for name in ("accuracy", "latency")
+        METRICS[name]: predicted_ends(candidates, name, index)
+        for name in dict.fromkeys(("accuracy", candidates.space.quality, "latency"))
     }
     others = {
         METRICS[name]: predicted_ends(candidates, name, index)

@@ -208,28 +208,28 @@ def _predictors(
 ) -> tuple[dict[str, NamedScorer], tuple[str, ...] | None]:
     """The predictors that are needed, and the objectives of a search by prediction."""
     kinds = [kind_of(predictor) for predictor in config.predictors]
-    has_accuracy = "accuracy" in kinds or is_known(space, "accuracy")
+    quality = space.quality
     # A count may be asked for instead of an accuracy that is itself derived from counts.
-    proxied = config.proxy is not None and "accuracy" not in kinds and is_structural(space)
-    has_accuracy = has_accuracy and not proxied
+    proxied = config.proxy is not None and quality not in kinds and is_structural(space)
+    has_quality = (is_known(space, quality) and not proxied) or quality in kinds
     objective_names = None
     if evaluation is None:
-        objective_names = _objective_names(config, has_accuracy)
+        objective_names = _objective_names(config, has_quality)
     predictors: dict[str, NamedScorer] = {}
     has_hardware = config.hardware is not None
     if evaluation is None and config.objectives:
         named = {o.name for o in config.objectives} | {c.name for c in config.constraints}
-        has_accuracy = has_accuracy and "accuracy" in named
-    # Without a device and an accuracy, counts are all that is needed.
-    if has_hardware or config.predictors or (has_accuracy and evaluation is None):
+        has_quality = has_quality and quality in named
+    # Without a device and a quality, counts are all that is needed.
+    if has_hardware or config.predictors or (has_quality and evaluation is None):
         predictors = predictors_for(space, has_hardware, config.predictors)
-    if evaluation is not None or proxied:
-        # An accuracy that is observed is learned from trials alone.
-        predictors.pop("accuracy", None)
+    if evaluation is not None or not has_quality:
+        # A quality that is observed is learned from trials alone.
+        predictors.pop(quality, None)
     return predictors, objective_names
 
 
-def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, ...]:
+def _objective_names(config: SearchConfig, has_quality: bool) -> tuple[str, ...]:
     """Objectives of a search by prediction, as the sampler names them: usually quality and cost."""
     space, proxy = config.space, config.proxy
     if config.objectives:
@@ -241,18 +241,20 @@ def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, ...
         return tuple(f"{o.name}:{o.direction}" for o in config.objectives)
     if proxy is not None and proxy not in PROXIES:
         raise InputError(f"unknown proxy {proxy!r}; known: {', '.join(PROXIES)}")
-    if has_accuracy:
+    article = "an" if space.quality == "accuracy" else "a"
+    if has_quality:
         if proxy is not None:
             raise InputError(
-                f"space {space.name} has an accuracy predictor and needs no proxy; leave the "
-                "proxy out"
+                f"space {space.name} has {article} {space.quality} predictor and needs no proxy; "
+                "leave the proxy out"
             )
-        return "accuracy", "flops" if config.hardware is None else "latency"
-    bounded = next((c for c in config.constraints if c.name == "accuracy"), None)
+        return space.quality, "flops" if config.hardware is None else "latency"
+    bounded = next((c for c in config.constraints if c.name == space.quality), None)
     if bounded is not None:
         raise InputError(
-            f"the package has no accuracy predictor for space {space.name}, so {bounded} cannot "
-            "be checked; give an accuracy predictor, or leave the constraint out"
+            f"the package has no {space.quality} predictor for space {space.name}, so {bounded} "
+            f"cannot be checked; give {article} {space.quality} predictor, or leave the constraint "
+            "out"
         )
     quality = proxy or _PROXY
     other = next(name for name in PROXIES if name != quality)
@@ -292,7 +294,7 @@ def _settings(
     if not is_listed(space):
         settings |= {"pool_size": config.pool_size}
         settings |= {"objectives": list(objective_names)} if objective_names else {}
-    elif objective_names and (config.objectives or objective_names[0] != "accuracy"):
+    elif objective_names and (config.objectives or objective_names[0] != space.quality):
         # Proxies have equal directions, but are studies of their own.
         settings |= {"objectives": list(objective_names)}
     if runtime is not None:

@@ -13,14 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nasplug.objectives import COSTS, DIRECTIONS, OBJECTIVES, Objective
+from nasplug.objectives import COSTS, DIRECTIONS, Objective
 from nasplug.quantities import QUANTITIES
 from nasplug.search_spaces import Architecture, InputError
 
 __all__ = [
     "ACCURACY",
+    "ENERGY",
     "LATENCY",
+    "MEMORY",
     "METRICS",
+    "PERPLEXITY",
     "Evaluation",
     "Function",
     "Metrics",
@@ -32,22 +35,19 @@ __all__ = [
 ]
 
 ACCURACY, LATENCY, THROUGHPUT = "accuracy", "latency_ms", "throughput"
+PERPLEXITY, ENERGY, MEMORY = "perplexity", "energy_j", "memory_mb"
 # Name of a constrained quantity -> name of its metric.
 METRICS = {name: kind.key for name, kind in QUANTITIES.items()}
 # Key of an answer beside its metrics: how far each constraint of the user's own is violated.
 CONSTRAINTS = "constraints"
 # Metrics whose direction and unit are known.
-KNOWN = {
-    ACCURACY: OBJECTIVES["accuracy"],
-    LATENCY: Objective(LATENCY, "minimize", "ms"),
-    THROUGHPUT: OBJECTIVES[THROUGHPUT],
-    **{name: OBJECTIVES[name] for name in COSTS},
-}
+KNOWN = {kind.key: Objective(kind.key, kind.direction, kind.unit) for kind in QUANTITIES.values()}
 # Least and largest plausible value of a metric, in its unit.
 _RANGES = {
     ACCURACY: (0.0, 100.0),
     LATENCY: (1e-9, 1e9),
     THROUGHPUT: (1e-9, 1e12),
+    PERPLEXITY: (1.0, 1e9),
     **{name: (0.0, 1e18) for name in COSTS},
 }
 _ANY_RANGE = (-1e30, 1e30)
@@ -234,7 +234,7 @@ def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
     """Read objectives such as `accuracy:max` or `latency_ms:min`.
 
     A direction may be left out where it is clear: accuracy and throughput are maximised;
-    latency_ms, flops and params are minimised.
+    latency_ms, perplexity, energy_j, memory_mb, flops and params are minimised.
 
     Raises:
         InputError: If one has another form or no direction, or a metric is named twice.

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.objectives import OBJECTIVES
 from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, Part, SearchSpace
-from nasplug.studies.evaluation import ACCURACY, LATENCY, THROUGHPUT, Request, TrialFailure
+from nasplug.studies.evaluation import (
+    ACCURACY,
+    ENERGY,
+    LATENCY,
+    MEMORY,
+    PERPLEXITY,
+    THROUGHPUT,
+    Request,
+    TrialFailure,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +30,16 @@ if TYPE_CHECKING:
 __all__ = ["Members", "Table", "open_table"]
 
 _ARCH = "arch"
-_QUANTITIES = {ACCURACY: "accuracy", LATENCY: "latency", THROUGHPUT: "throughput"}
+_QUANTITIES = {
+    ACCURACY: "accuracy",
+    LATENCY: "latency",
+    THROUGHPUT: "throughput",
+    PERPLEXITY: "perplexity",
+    ENERGY: "energy",
+    MEMORY: "memory",
+}
+_LANGUAGE_MODELS = ("gpt-l", "gpt-m", "gpt-s")
+_OF_A_DEVICE = {LATENCY, THROUGHPUT, ENERGY}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +49,8 @@ class Table:
     Attributes:
         columns: Name of a metric to the data set and column that it is read from.
         values: Name of a metric to the text of an architecture to its value; `"accuracy"` in %,
-            `"latency_ms"` in ms, `"throughput"` in images a second.
+            `"latency_ms"` in ms, `"throughput"` in images a second, `"perplexity"`, `"energy_j"`
+            in joules and `"memory_mb"` in MB.
     """
 
     columns: Mapping[str, str]
@@ -72,7 +92,8 @@ def open_table(
             table has no other.
         hardware: Device of the latency and throughput.
         batch_size: Images a forward pass, for the latency.
-        metrics: Some of `"accuracy"`, `"latency_ms"` and `"throughput"`.
+        metrics: Some of `"accuracy"`, `"latency_ms"`, `"throughput"`, `"perplexity"`, `"energy_j"`
+            and `"memory_mb"`.
 
     Returns:
         The table, and the space or, if the tables lack some of it, a space of the others.
@@ -80,23 +101,28 @@ def open_table(
     Raises:
         InputError: If a metric is in no table, or a table cannot be loaded.
     """
-    wanted: dict[str, tuple[str, ...]] = {ACCURACY: (f"{dataset}_val", f"{dataset}_test")}
+    wanted: dict[str, tuple[str, ...]] = {
+        ACCURACY: (f"{dataset}_val", f"{dataset}_test"),
+        PERPLEXITY: ("perplexity",),
+        MEMORY: ("allocated_mb",),
+    }
     if hardware is not None:
+        wanted[ENERGY] = (f"{hardware.name}@{batch_size} J",)
         wanted[LATENCY] = (f"{hardware.name}@{batch_size}",)
         wanted[THROUGHPUT] = (f"{hardware.name} img/s",)
     columns, values = {}, {}
     for metric in metrics:
         if metric not in _QUANTITIES:
             raise InputError(
-                f"no table has {metric}; tables have accuracy, latency_ms and throughput, and "
-                "nasplug counts flops and params"
+                f"no table has {metric}; tables have {', '.join(_QUANTITIES)}, and nasplug counts "
+                "flops and params"
             )
         if metric not in wanted:
             raise InputError(f"a measured {_QUANTITIES[metric]} needs a device; name one with --hw")
         columns[metric], values[metric] = _column(space, metric, wanted[metric], hardware)
     if not values:
         raise InputError(
-            "no objective comes from a table; make accuracy or latency_ms an objective"
+            f"no objective comes from a table; make {space.quality} or latency_ms an objective"
         )
     common = set.intersection(*(set(column) for column in values.values()))
     if isinstance(space, Members):
@@ -126,17 +152,18 @@ def _column(
             if column in table.columns:
                 return f"{name} {column}", _values(space, table, column)
         if metric == LATENCY:
-            alternatives = _measured_devices(table.columns, wanted[0])
-    device = "" if hardware is None or metric == ACCURACY else f" on {wanted[0]}"
-    device = device.replace("@", " at batch ").removesuffix(" img/s")
+            alternatives = _measured_devices(table.columns, wanted[0], space.quality)
+    device = f" on {wanted[0]}" if metric in _OF_A_DEVICE else ""
+    device = device.replace("@", " at batch ").removesuffix(" img/s").removesuffix(" J")
     alternatives = alternatives or f"; these tables have it: {', '.join(_with_tables(quantity))}"
     raise InputError(f"no table has the {quantity} of {space.name}{device}{alternatives}")
 
 
-def _measured_devices(columns: Iterable[str], wanted: str) -> str:
+def _measured_devices(columns: Iterable[str], wanted: str, quality: str) -> str:
     """Name measured alternatives: devices at this batch size, or this device at other sizes."""
     device, _, size = wanted.rpartition("@")
-    measured = sorted(column.rpartition("@") for column in columns if "@" in column)
+    parts = (column.rpartition("@") for column in columns)
+    measured = sorted(part for part in parts if part[1] and part[2].isdecimal())
     sizes = [batch for name, _, batch in measured if name == device]
     names = [name for name, _, batch in measured if batch == size]
     if not measured:
@@ -144,17 +171,19 @@ def _measured_devices(columns: Iterable[str], wanted: str) -> str:
     alternative = f"at batch {size} there are measurements on {', '.join(names)}"
     if sizes:
         alternative = f"the device was measured at batch {', '.join(sorted(sizes, key=int))}"
-    return f"; {alternative}; or optimise accuracy alone, with --objective accuracy:max"
+    best = f"{quality}:{'max' if OBJECTIVES[quality].sign < 0 else 'min'}"
+    return f"; {alternative}; or optimise {quality} alone, with --objective {best}"
 
 
 def _with_tables(quantity: str) -> list[str]:
-    """Names of the spaces whose accuracy, latency or throughput is in a table."""
+    """Names of the spaces of which a table has a quantity."""
     from nasplug import datasets
 
     tables = {
         "accuracy": ("accel", "macro", "nb101-small", "nb201-accuracy"),
-        "latency": ("accel", "fbnet-latency", "nb201-latency", "ofa-latency"),
+        "latency": ("accel", "fbnet-latency", *_LANGUAGE_MODELS, "nb201-latency", "ofa-latency"),
         "throughput": ("accel",),
+        **dict.fromkeys(("perplexity", "energy", "memory"), _LANGUAGE_MODELS),
     }
     return [str(datasets.info(name).space) for name in tables[quantity]]
 
@@ -181,7 +210,7 @@ class Members(FiniteSpace):
 
     def __init__(self, space: SearchSpace, archs: Sequence[Architecture]) -> None:
         self.space = space
-        self.name = space.name
+        self.name, self.quality = space.name, space.quality
         self.whole_networks = space.whole_networks
         self.deployed = space.deployed
         self._archs = list(archs)

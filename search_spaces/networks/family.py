@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 
-__all__ = ["IMAGENET", "Choices", "Code", "Decision", "Family", "Task", "Value", "at_least"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = [
+    "IMAGENET",
+    "Builder",
+    "Choices",
+    "Code",
+    "Decision",
+    "Family",
+    "Task",
+    "Value",
+    "at_least",
+]
 
 Value = int | float | str | bool
 # A value for each decision, by name.
@@ -55,6 +69,22 @@ IMAGENET: Mapping[str, Task] = {"imagenet": Task(224, 1000)}
 Code = tuple[str, Mapping[str, Any]]
 
 
+class Builder(Protocol):
+    """Builder of one network: its graph, and an ONNX model of it."""
+
+    def graph(self, output: int) -> Graph:
+        """Convert the operators that `output` needs to a graph."""
+
+    def onnx_model(
+        self, output: int, seed: int = 0, batch_size: int = 1, name: str = "network"
+    ) -> onnx.ModelProto:
+        """Write a runnable ONNX model with random weights."""
+
+
+def _image_builder(task: Any, chosen: Choices) -> NetworkBuilder:
+    return NetworkBuilder(task.side)
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of networks.
@@ -62,11 +92,13 @@ class Family:
     Attributes:
         name: Name of the family, and the prefix of its texts.
         decisions: The decisions in order; a decision may need earlier ones only.
-        build: Adds the network of the given choices, with the given number of classes, to a builder
-            and returns the position of its output.
-        tasks: Image set to its size.
+        build: Adds the network of the given choices, with the given number of classes, to the
+            builder and returns the position of its output.
+        tasks: Image set to its size; for language models a use of the network, such as
+            `"prefill"`, to what `start` reads.
         standards: Published networks by name, as choices that differ from the defaults.
-        side: Side of the input image where a decision sets it, else None.
+        start: Makes the builder for one of the values of `tasks` and for choices; by default that
+            of an image of the task's side.
         identity: A text that is equal for choices that give the same network; None if all of them
             differ.
         write: The benchmark's own text for an architecture; None for `name=value` pairs.
@@ -78,10 +110,10 @@ class Family:
 
     name: str
     decisions: tuple[Decision, ...]
-    build: Callable[[NetworkBuilder, Choices, int], int]
-    tasks: Mapping[str, Task] = field(default_factory=lambda: IMAGENET)
+    build: Callable[[Any, Choices, int], int]
+    tasks: Mapping[str, Any] = field(default_factory=lambda: IMAGENET)
     standards: Mapping[str, Choices] = field(default_factory=dict)
-    side: Callable[[Choices], int] | None = None
+    start: Callable[[Any, Choices], Builder] = _image_builder
     identity: Callable[[Choices], str] | None = None
     write: Callable[[Choices], str] | None = None
     read: Callable[[str], Choices | None] | None = None

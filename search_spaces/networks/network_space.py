@@ -15,7 +15,7 @@ from nasplug.search_spaces.code import network_code
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.networks.builder import NetworkBuilder
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task, Value
+from nasplug.search_spaces.networks.family import Builder, Decision, Family, Task, Value
 from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace
 
 if TYPE_CHECKING:
@@ -254,21 +254,14 @@ class NetworkSpace(SearchSpace):
             pairs[name] = words[word]
         return pairs
 
-    def _images(self, chosen: Choices, task: str | None) -> Task:
-        """Side of the images of an image set, or that which a decision sets, and the classes."""
+    def _built(self, arch: Architecture, task: str | None) -> tuple[Builder, int]:
+        chosen = self._chosen(self._digits(arch))
         name = self.tasks[0] if task is None else task
         if name not in self.family.tasks:
             likely = closest(name, self.family.tasks)
             raise InputError(f"unknown image set {name!r}; known: {likely}")
         images = self.family.tasks[name]
-        if self.family.side is None:
-            return images
-        return Task(self.family.side(chosen), images.classes)
-
-    def _built(self, arch: Architecture, task: str | None) -> tuple[NetworkBuilder, int]:
-        chosen = self._chosen(self._digits(arch))
-        images = self._images(chosen, task)
-        builder = NetworkBuilder(images.side)
+        builder = self.family.start(images, chosen)
         return builder, self.family.build(builder, chosen, images.classes)
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
@@ -287,10 +280,13 @@ class NetworkSpace(SearchSpace):
         """The code of the network; see `SearchSpace.to_code`."""
         if self.family.code is None:
             return super().to_code(arch, task)
-        chosen = self._chosen(self._digits(arch))
-        images = self._images(chosen, task)
-        template, constants = self.family.code(chosen, images)
-        graph = self.to_graph(arch, task)
+        builder, output = self._built(arch, task)
+        assert isinstance(builder, NetworkBuilder), "only networks of images have templates"
+        classes = self.family.tasks[self.tasks[0] if task is None else task].classes
+        # A decision may set the side of the images.
+        images = Task(builder.side(builder.input), classes)
+        template, constants = self.family.code(self._chosen(self._digits(arch)), images)
+        graph = builder.graph(output)
         return network_code(
             template,
             {"IMAGE": (3, images.side, images.side), "CLASSES": images.classes, **constants},

@@ -116,7 +116,7 @@ OFA = Family(
     "ofa",
     _decisions(),
     _build,
-    side=lambda chosen: int(chosen["r"]),
+    start=lambda task, chosen: NetworkBuilder(int(chosen["r"])),
     write=_write,
     read=_read,
     code=_code,

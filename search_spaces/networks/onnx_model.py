@@ -16,7 +16,15 @@ from nasplug.search_spaces.operators import Operator, Window
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["LARGEST_BYTES", "OPSET", "WEIGHTS", "network_model"]
+__all__ = [
+    "LARGEST_BYTES",
+    "OPSET",
+    "WEIGHTS",
+    "check_batch",
+    "check_size",
+    "checked_model",
+    "network_model",
+]
 
 # The first with HardSwish is 14; 17 is what current runtimes of all kinds read.
 OPSET = 17
@@ -53,15 +61,9 @@ def network_model(
     """
     from onnx import TensorProto, helper
 
-    if batch_size < 1:
-        raise InputError(f"batch size {batch_size} is not at least 1")
+    check_batch(batch_size)
     needed = _needed(operators, output)
-    params = sum(_param_count(operators[k]) for k in needed)
-    if params * FLOAT_BYTES > LARGEST_BYTES:
-        raise InputError(
-            f"the weights of {name} need {params * FLOAT_BYTES / 1e9:.1f} GB, but an ONNX file "
-            "holds at most 2 GB; choose a smaller network"
-        )
+    check_size(sum(_param_count(operators[k]) for k in needed), name)
     emitter = _Emitter(np.random.default_rng(seed))
     inputs = []
     for k in needed:
@@ -75,12 +77,36 @@ def network_model(
             emitter.emit(operator, windows.get(k, Window()), sources, target)
     shape = [batch_size, *operators[output].shape[1:]]
     outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)]
-    return _checked_model(
+    return checked_model(
         helper.make_graph(emitter.nodes, name, inputs, outputs, emitter.initializers)
     )
 
 
-def _checked_model(graph: onnx.GraphProto) -> onnx.ModelProto:
+def check_batch(batch_size: int) -> None:
+    """Check that a batch has at least one item.
+
+    Raises:
+        InputError: If it has none.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch size {batch_size} is not at least 1")
+
+
+def check_size(params: int, name: str) -> None:
+    """Check that so many float32 parameters fit into one ONNX file.
+
+    Raises:
+        InputError: If they do not.
+    """
+    if params * FLOAT_BYTES > LARGEST_BYTES:
+        raise InputError(
+            f"the weights of {name} need {params * FLOAT_BYTES / 1e9:.1f} GB, but an ONNX file "
+            "holds at most 2 GB; choose a smaller network"
+        )
+
+
+def checked_model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    """Make a model of a graph for current runtimes, and have ONNX check it."""
     from onnx import checker, helper
 
     model = helper.make_model(

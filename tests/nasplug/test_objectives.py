@@ -26,6 +26,7 @@ def test_signs_turn_values_into_losses() -> None:
         "memory": 1.0,
         "energy": 1.0,
         "throughput": -1.0,
+        "perplexity": 1.0,
     }
     assert {proxy.sign for proxy in PROXIES.values()} == {-1.0}
 

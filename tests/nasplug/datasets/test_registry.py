@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from nasplug import datasets, hardware
+from nasplug.datasets.gpt_networks import GPUS
 from nasplug.datasets.importers.accel import ACCEL_LATENCY, ACCEL_THROUGHPUT
+from nasplug.datasets.importers.gpt_runs import DEVICES as GPT_DEVICES
 from nasplug.datasets.importers.help_networks import FBNET_DEVICES, OFA_DEVICES
 from nasplug.datasets.importers.nb201 import NB201_DEVICES
 from nasplug.datasets.importers.nnlqp import PLATFORMS
@@ -34,6 +36,9 @@ def test_every_entry_is_complete() -> None:
         "ecnas-4v": "nb101",
         "ecnas-5v": "nb101",
         "ecnas-hardware": "nb101",
+        **{f"gpt-{scale}": f"gpt:{scale}" for scale in "sml"},
+        **{f"gpt-{scale}-perplexity": f"gpt:{scale}" for scale in "sml"},
+        **dict.fromkeys(("gpt-s-h100", "gpt-s-cpu"), "gpt:s"),
         "measurements": "",
     }
     for name in datasets.names():
@@ -63,7 +68,8 @@ def test_latency_files_are_the_known_devices() -> None:
 def test_every_device_is_in_the_catalogue() -> None:
     measured = {**NB201_DEVICES, **FBNET_DEVICES, **OFA_DEVICES, **ACCEL_LATENCY, **TIMM_FILES}
     found = {device for device, _ in measured.values()} | set(ACCEL_THROUGHPUT.values())
-    for device in found | {device for _, device in PLATFORMS.values()}:
+    language = {*GPUS, *GPT_DEVICES.values()}
+    for device in found | {device for _, device in PLATFORMS.values()} | language:
         assert hardware(device).name == device
 
 

@@ -20,6 +20,7 @@ ARCHS = [NB[k] for k in range(0, 15_625, 700)]  # type: ignore[index]
 def test_what_the_package_has():
     assert names() == [
         "accel-accuracy",
+        "gpt-perplexity",
         "macro-accuracy",
         "nb101-accuracy",
         "nb201-accuracy",

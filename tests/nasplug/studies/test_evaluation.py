@@ -33,7 +33,7 @@ def test_objectives() -> None:
     first, second, third = parse_objectives(["accuracy", "latency_ms", "memory_mb : min"])
     assert (first.name, first.direction, first.unit) == ("accuracy", "maximize", "%")
     assert (second.name, second.direction, second.unit) == ("latency_ms", "minimize", "ms")
-    assert (third.name, third.direction, third.unit) == ("memory_mb", "minimize", "")
+    assert (third.name, third.direction, third.unit) == ("memory_mb", "minimize", "MB")
     assert parse_objectives("accuracy:minimize")[0].direction == "minimize"
     assert parse_objectives(()) == ()
     assert parse_objectives(["macs", "accuracy"]) == parse_objectives(["flops", "accuracy"])

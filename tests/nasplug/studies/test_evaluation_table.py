@@ -55,3 +55,20 @@ def test_members() -> None:
     stranger = next(a for a in NB201 if a.text not in {m.text for m in SOME})  # type: ignore[attr-defined]
     with pytest.raises(InputError, match=r"is not one of the \d+ architectures of nb201"):
         SOME.validate(stranger)
+
+
+def test_language_models_are_judged_by_perplexity() -> None:
+    from nasplug import hardware
+
+    gpt, h100 = space("gpt:s"), hardware("H100")
+    metrics = ["perplexity", "latency_ms", "energy_j", "memory_mb"]
+    table, members = open_table(gpt, "prefill", h100, 8, metrics)
+    assert len(members) == 10_000
+    assert members.quality == "perplexity"
+    first = next(iter(members)).text
+    assert set(table.values) == set(metrics)
+    assert 20 < table.values["perplexity"][first] < 45
+    with pytest.raises(InputError, match="measured at batch 8; or optimise perplexity alone"):
+        open_table(gpt, "prefill", h100, 1, ["latency_ms"])
+    with pytest.raises(InputError, match="no table has the accuracy of gpt:s"):
+        open_table(gpt, "prefill", None, 8, ["accuracy"])

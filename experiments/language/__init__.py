@@ -1,0 +1,1 @@
+"""Language models: the table that the package ships, and predictors of their quantities."""

@@ -1,0 +1,327 @@
+"""Decoder-only language models: the three scales of HW-GPT-Bench, and choices of one's own.
+
+HW-GPT-Bench (Sukthanker et al., NeurIPS 2024) varies the embedding, the layers and the bias of a
+network, and the heads and the MLP of each layer. Its activation is not known from its counts and
+assumed to be a SiLU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+from nasplug.search_spaces.errors import InputError, closest
+from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.networks.encodings import shown
+from nasplug.search_spaces.networks.family import Choices, Decision, Family, at_least
+from nasplug.search_spaces.networks.gpt_model import LanguageModel, Tokens
+from nasplug.search_spaces.networks.gpt_network import LanguageModelBuilder
+from nasplug.search_spaces.networks.gpt_text import FORM, read_text, write_text
+from nasplug.search_spaces.networks.network_space import NetworkSpace
+
+__all__ = ["SCALES", "GPTChoices", "GPTSpace", "gpt", "gpt_graph"]
+
+_NAME = "gpt"
+
+
+@dataclass(frozen=True)
+class GPTChoices:
+    """Choices of a space of decoder-only language models.
+
+    Attributes:
+        embed: Numbers that a token may be embedded in.
+        layers: Numbers of layers.
+        bias: Whether linear layers may have a bias, or may have none.
+        heads: Query heads that a layer may have.
+        mlp: Widths that the MLP of a layer may have, in units of the embedding.
+        kv_heads: Heads of keys and values of all layers, shared by query heads in equal groups; 0
+            for one a query head.
+        gated: Whether MLPs may be gated, of three matrices, or plain, of two.
+        vocabulary: Words of the embedding and of the output layer.
+        context: Most tokens that a network attends to.
+        length: Tokens of a prompt, and of a cache with the new token; the whole context if None.
+        head_size: Numbers of a head, a multiple of 8.
+
+    Raises:
+        InputError: If a choice is impossible, such as heads that `kv_heads` do not divide.
+    """
+
+    embed: tuple[int, ...] = (256, 512, 768)
+    layers: tuple[int, ...] = (4, 5, 6, 7, 8)
+    bias: tuple[bool, ...] = (False, True)
+    heads: tuple[int, ...] = (4, 8, 12)
+    mlp: tuple[int, ...] = (2, 3, 4)
+    kv_heads: tuple[int, ...] = (0,)
+    gated: tuple[bool, ...] = (True,)
+    vocabulary: int = 50_254
+    context: int = 1_024
+    length: int | None = None
+    head_size: int = 64
+
+    def __post_init__(self) -> None:
+        for name in (*_LISTS, *_TRUTHS):
+            values = getattr(self, name)
+            if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
+                raise InputError(f"{name} is {shown(str(values))}; give a list of values")
+            object.__setattr__(self, name, tuple(sorted(set(values))))
+        for name, value in self._numbers():
+            least = 0 if name == "kv_heads" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"{name} {value!r} is not a whole number of at least {least}")
+        for name in _TRUTHS:
+            if not set(getattr(self, name)) <= {False, True}:
+                raise InputError(f"{name} is {getattr(self, name)}; it may be 0 and 1 alone")
+            object.__setattr__(self, name, tuple(map(bool, getattr(self, name))))
+        for shared in self.kv_heads:
+            wrong = [heads for heads in self.heads if shared and heads % shared]
+            if wrong:
+                raise InputError(
+                    f"{shared} heads of keys and values do not divide {wrong[0]} query heads; "
+                    "choose kv_heads that divide each of heads, or 0 for one a query head"
+                )
+        if self.head_size % 8:
+            raise InputError(f"a head size of {self.head_size} is no multiple of 8")
+        if self.length is not None and self.length > self.context:
+            raise InputError(
+                f"a length of {self.length:,} tokens is beyond the context of {self.context:,}; "
+                "choose at most that"
+            )
+
+    def _numbers(self) -> Iterator[tuple[str, Any]]:
+        for name in _LISTS:
+            yield from ((name, value) for value in getattr(self, name))
+        for name in ("vocabulary", "context", "head_size"):
+            yield name, getattr(self, name)
+        if self.length is not None:
+            yield "length", self.length
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a prompt, and of a cache with the new token."""
+        return self.context if self.length is None else self.length
+
+    @property
+    def text(self) -> str:
+        """Text that `gpt` reads: all that differs from the default choices."""
+        parts = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                several = value if isinstance(value, tuple) else (value,)
+                parts.append(f"{field.name}={'|'.join(str(int(number)) for number in several)}")
+        return ",".join(parts)
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """Decisions of a network, those of the whole first."""
+        layers = Decision("layers", self.layers, self.layers[-1])
+        decisions = [
+            Decision("embed", self.embed, self.embed[-1]),
+            layers,
+            Decision("bias", self.bias, self.bias[-1]),
+        ]
+        if len(self.kv_heads) > 1:
+            decisions.append(Decision("kv_heads", self.kv_heads, self.kv_heads[-1]))
+        if len(self.gated) > 1:
+            decisions.append(Decision("gated", self.gated, self.gated[-1]))
+        for layer in range(1, self.layers[-1] + 1):
+            needs = (at_least(layers, layer),) if layer > self.layers[0] else ()
+            decisions += [
+                Decision(f"heads_{layer}", self.heads, self.heads[-1], needs),
+                Decision(f"mlp_{layer}", self.mlp, self.mlp[-1], needs),
+            ]
+        return tuple(decisions)
+
+    def model(self, chosen: Choices) -> LanguageModel:
+        """Make the language model of a choice for each decision."""
+        count = range(1, chosen["layers"] + 1)
+        return LanguageModel(
+            embed=chosen["embed"],
+            heads=tuple(chosen[f"heads_{k}"] for k in count),
+            ratios=tuple(chosen[f"mlp_{k}"] for k in count),
+            has_bias=chosen["bias"],
+            kv_heads=chosen.get("kv_heads", self.kv_heads[-1]),
+            is_gated=chosen.get("gated", self.gated[-1]),
+            vocabulary=self.vocabulary,
+            head_size=self.head_size,
+        )
+
+    def family(self) -> Family:
+        """Make the family of all networks."""
+        smallest = {d.name: d.choices[0] for d in self.decisions()}
+        return Family(
+            _NAME,
+            self.decisions(),
+            lambda net, chosen, classes: net.build(),
+            tasks={
+                "prefill": Tokens(self.tokens, False, self.vocabulary),
+                "decode": Tokens(self.tokens, True, self.vocabulary),
+            },
+            standards={"largest": {}, "smallest": smallest},
+            start=lambda tokens, chosen: LanguageModelBuilder(self.model(chosen), tokens),
+            write=write_text,
+            read=read_text,
+        )
+
+
+_LISTS = ("embed", "layers", "heads", "mlp", "kv_heads")
+_TRUTHS = ("bias", "gated")
+
+SCALES = {
+    "s": GPTChoices((192, 384, 768), (10, 11, 12), heads=(4, 8, 12)),
+    "m": GPTChoices((256, 512, 1024), (22, 23, 24), heads=(8, 12, 16)),
+    "l": GPTChoices((320, 640, 1280), (34, 35, 36), heads=(8, 16, 20)),
+}
+"""Choices of HW-GPT-Bench, by the name of a scale."""
+
+
+class GPTSpace(NetworkSpace):
+    """Space of decoder-only language models.
+
+    The task `"prefill"` is a forward pass of a whole prompt, `"decode"` one of a single token that
+    reads the keys and values of earlier tokens from a cache. `GPTChoices.length` is the number of
+    tokens of both. The text of a network is `embed=192,bias=0,heads=c8c…,mlp=243…`, with a digit of
+    base 36 for each layer. Multiply-accumulates are those of HW-GPT-Bench and, as `MatMul`, the two
+    products inside of attention, which it does not count.
+
+    Args:
+        choices: Choices of the space; also by their names, such as `layers=(2, 3)`.
+        name: Name of the space; by default `gpt:` and the choices.
+
+    Example:
+        >>> import nasplug
+        >>> space = nasplug.space("gpt:embed=64|128,layers=2|3,heads=2|4,kv_heads=1|2,context=128")
+        >>> arch = space.parse("embed=64,bias=0,kv_heads=2,heads=24,mlp=34")
+        >>> space.to_params(arch)["heads_2"], space.tasks
+        (4, ('prefill', 'decode'))
+        >>> space.to_graph(arch, "decode").total("params") == space.to_graph(arch).total("params")
+        True
+    """
+
+    family: Family
+    quality = "perplexity"
+    scales = tuple(SCALES)
+
+    def __init__(self, choices: GPTChoices | None = None, name: str | None = None, **own: Any):
+        if choices is None:
+            unknown = next((key for key in own if key not in _FIELDS), None)
+            if unknown is not None:
+                raise InputError(
+                    f"unknown choice {unknown!r} of a language model; known: "
+                    f"{closest(unknown, _FIELDS)}"
+                )
+            choices = GPTChoices(**own)
+        self.choices = choices
+        text = choices.text
+        super().__init__(choices.family(), name or (f"{_NAME}:{text}" if text else _NAME))
+
+    def _form(self) -> str:
+        return f"{FORM}, or one of {', '.join(self.standards)}"
+
+
+_FIELDS = tuple(field.name for field in fields(GPTChoices))
+
+
+def gpt(part: str = "") -> GPTSpace:
+    """Open a scale of HW-GPT-Bench, or a space of one's own choices.
+
+    Args:
+        part: `"s"`, `"m"` or `"l"`, which may have a length of the sequence, as in
+            `"s,length=256"`; or choices such as `"embed=256|512,layers=4|6,heads=4|8"`, those that
+            are left out being the default ones. A range of whole numbers is `4..6`.
+
+    Raises:
+        InputError: If there is no such scale or choice, or a choice is impossible.
+    """
+    scale, _, settings = part.partition(",")
+    if "=" in scale or not part:
+        return _space("", **_read_choices(part))
+    if scale not in SCALES:
+        raise InputError(
+            f"unknown scale {scale[:40]!r} of language models; known: {closest(scale, SCALES)}, or "
+            "choices of your own such as gpt:embed=256|512,layers=4..6,heads=4|8"
+        )
+    chosen = _read_choices(settings)
+    if chosen.keys() - {"length"}:
+        raise InputError(
+            f"scale {scale} has the choices of HW-GPT-Bench, so that its length alone can be set; "
+            f"leave {min(chosen.keys() - {'length'})} out, or the scale"
+        )
+    return _space(scale, **chosen)
+
+
+@cache
+def _space(scale: str, **chosen: Any) -> GPTSpace:
+    """The space of a scale or of one's own choices; equal choices give the same object."""
+    if not scale:
+        return _of_choices(GPTChoices(**chosen))
+    whole = SCALES[scale]
+    length = chosen.get("length")
+    if length is None:
+        return GPTSpace(whole, f"{_NAME}:{scale}")
+    if length == whole.context:
+        return _space(scale)
+    values = {field: getattr(whole, field) for field in _FIELDS} | {"length": length}
+    return GPTSpace(GPTChoices(**values), f"{_NAME}:{scale},length={length}")
+
+
+@cache
+def _of_choices(choices: GPTChoices) -> GPTSpace:
+    return GPTSpace(choices)
+
+
+def _read_choices(text: str) -> dict[str, Any]:
+    """Read choices such as `embed=256|512,layers=4..6,length=128`."""
+    chosen: dict[str, Any] = {}
+    for item in text.split(",") if text else []:
+        name, equals, values = (part.strip() for part in item.partition("="))
+        if not equals or name not in _FIELDS:
+            raise InputError(
+                f"unknown choice {name[:40]!r} of a language model; known: {closest(name, _FIELDS)}"
+            )
+        if name in chosen:
+            raise InputError(f"{name} is given twice; give it once")
+        numbers = tuple(number for part in values.split("|") for number in _numbers(name, part))
+        is_list = name in (*_LISTS, *_TRUTHS)
+        if not is_list and len(numbers) != 1:
+            raise InputError(f"{name} is {shown(values)}; give one number")
+        chosen[name] = numbers if is_list else numbers[0]
+    return chosen
+
+
+def _numbers(name: str, text: str) -> range:
+    """Read a whole number, or a range of them such as `4..6`."""
+    first, dots, last = (part.strip() for part in text.partition(".."))
+    ends = (first, last) if dots else (first, first)
+    if not all(end.isascii() and end.isdecimal() and len(end) < 10 for end in ends):
+        raise InputError(f"{name} has {shown(text)}, which is no whole number and no range as 4..6")
+    low, high = map(int, ends)
+    if not low <= high <= low + 1_000:
+        raise InputError(f"{name} has the range {shown(text)}; give the smaller number first")
+    return range(low, high + 1)
+
+
+def gpt_graph(reference: str) -> Graph:
+    """Make the graph of a network of HW-GPT-Bench, of any scale, for one prompt of 1,024 tokens.
+
+    Args:
+        reference: Text of the network, after `gpt:`.
+
+    Raises:
+        InputError: If it is of another form.
+    """
+    try:
+        chosen = read_text(reference.removeprefix(f"{_NAME}:"))
+    except InputError as error:
+        raise InputError(f"{reference[:80]!r} is no reference of a language model") from error
+    count = range(1, chosen["layers"] + 1)
+    choices = GPTChoices(
+        embed=(chosen["embed"],),
+        layers=(chosen["layers"],),
+        heads=tuple(chosen[f"heads_{k}"] for k in count),
+        mlp=tuple(chosen[f"mlp_{k}"] for k in count),
+    )
+    tokens = Tokens(choices.tokens, False, choices.vocabulary)
+    builder = LanguageModelBuilder(choices.model(chosen), tokens)
+    return builder.graph(builder.build())
