@@ -48,8 +48,8 @@ def run(search: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
     done = np.array(rows[:trials], np.intp)
     curve = search.curve(done)
     first_hit = None
-    if search.optimum is not None:
-        hit = np.flatnonzero(np.isclose(curve, search.optimum, rtol=0, atol=1e-9))
+    if (goal := search.goal) is not None:
+        hit = np.flatnonzero(search.sign[0] * (curve - goal) <= 1e-9)
         first_hit = int(hit[0]) + 1 if len(hit) else None
     first = min(AROUND, trials) - TIMED // 2
     spent = np.diff(ticks)[max(first, 0) : first + TIMED]

@@ -1,8 +1,8 @@
 """A model of a study's trials, and the most promising candidate by it; plain numpy, no study.
 
 One Gaussian process (`incremental_process`) for each value of the trials and each constraint that
-the trials set. Values are learned as scores (`value_scores`): half their order, half their
-distances, so that no training run that diverged flattens the others. Constraints keep their scale.
+the trials set. Values are learned as scores (`value_scores`): mostly their distances, and their
+order, so that no training run that diverged flattens the others. Constraints keep their scale.
 
 Notation: n candidates, k finished trials, p pending ones, m values of a trial; all values are
 losses, to be minimised; a row is an index of a candidate.
@@ -43,12 +43,13 @@ __all__ = [
 ]
 
 NOISES = (0.005, 0.02, 0.1)
-LENGTHS = (0.5, 0.9, 1.5)
-# An accuracy depends on a network's structure; its cost, mostly on counts of operations.
+# Lengths of a kernel over structure and counts: what matters of a network, a few choices or many
+# together, differs between spaces. The sums have a trend by counts, as costs are. A kernel of
+# counts alone would be likely by a study's first trials, and cannot tell its best networks apart.
+LENGTHS = (0.9, 1.5, 3.0)
 KERNELS: tuple[Kernel, ...] = (
-    *(((1.0, "structure", length),) for length in LENGTHS),
-    *(((1.0, "counts", length),) for length in (0.9, 1.5, 3.0)),
-    *(((0.6, "counts", 3.0), (0.4, "both", length)) for length in LENGTHS),
+    *(((1.0, "both", length),) for length in LENGTHS),
+    *(((0.6, "counts", 3.0), (0.4, "both", length)) for length in LENGTHS[:2]),
 )
 # With a prediction, a value may be a function of it plus one of the features.
 PRIOR_LENGTHS = (2.0, 6.0)
@@ -84,7 +85,7 @@ class TrialModel:
             self.kernels += tuple(
                 (
                     (PRIOR_SHARE, f"prior {name}", length),
-                    (1 - PRIOR_SHARE, "both", LENGTHS[1]),
+                    (1 - PRIOR_SHARE, "both", LENGTHS[0]),
                 )
                 for length in PRIOR_LENGTHS
             )
