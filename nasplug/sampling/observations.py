@@ -33,7 +33,7 @@ __all__ = [
 SCALED = 8
 # Weight of the order beside the scale: near the best of a study it spreads differences that are
 # noise.
-ORDER = 0.25
+ORDER = 0.15
 # Distances to a bound are clipped at so many times their upper quartile.
 FAR = 4.0
 # Smallest probability that a trial succeeds.
