@@ -26,7 +26,12 @@ SINGLE = {
     "nb201-imagenet16-120": "ImageNet16-120",
 }
 LIMITS = ("6.93", "8.48", "9.53")
-MORE_SINGLE = {"macro-cifar10": "NAS-Bench-Macro", "accel-top1": "Accel-NASBench"}
+MORE_SINGLE = {
+    "macro-cifar10": "NAS-Bench-Macro",
+    "accel-top1": "Accel-NASBench",
+    "nb101-small": "NB-101 small-cell subset (n=1,713)",
+    "nb101-ecnas-5v": "EC-NAS 2,532 cells, 4 epochs",
+}
 MORE_TWO = {
     "nb201-cifar10-titanrtx": "NB201, Titan RTX",
     "nb201-cifar10-xeongold6226": "NB201, Xeon Gold 6226",
