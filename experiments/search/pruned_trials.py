@@ -7,10 +7,10 @@ and made-up curves of NAS-Bench-201, random architectures are pruned by the medi
 estimate their final losses is compared with the truth, by rank correlation over all trials and by
 the error over the pruned ones, in standard deviations of the final losses.
 
-`searches`: PredictorSampler, as it is (`nasplug`), with another estimate or with `repeat=3`, TPE and
-random sampling with MedianPruner (5 start-up trials) and HyperbandPruner, 40 trials. `flops`: the logarithm of an
-NB201 cell's FLOPs, reported once; `curves`: CIFAR-10 accuracy of NB201 with made-up learning
-curves of 27 epochs. Written to results/pruned_trials.json.
+`searches`: PredictorSampler, as it is (`nasplug`), with another estimate or with `repeat=3`, TPE
+and random sampling with MedianPruner (5 start-up trials) and HyperbandPruner, 40 trials. `flops`:
+the logarithm of an NB201 cell's FLOPs, reported once; `curves`: CIFAR-10 accuracy of NB201 with
+made-up learning curves of 27 epochs. Written to results/pruned_trials.json.
 """
 
 from __future__ import annotations

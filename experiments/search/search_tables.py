@@ -75,7 +75,7 @@ def reached(own: list[Row], digits: int, *checkpoints: int) -> list[str]:
 
 def repeated(own: list[Row]) -> str:
     """Share of the trials whose architecture had been tried."""
-    return f"{mean(r['duplicates'] / r['trials'] for r in own):.0%}"
+    return f"{mean(r['duplicates'] / r.get('trials_made', r['trials']) for r in own):.0%}"
 
 
 def missed(own: list[Row]) -> str:
