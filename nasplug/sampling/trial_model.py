@@ -52,6 +52,8 @@ KERNELS: tuple[Kernel, ...] = (
     *(((1.0, "both", length),) for length in LENGTHS),
     *((TREND, (0.4, "both", length)) for length in LENGTHS[:2]),
 )
+# Counts of small pieces (`CodedSpace.counts`) tell of a cell what its costs do, and more.
+PIECE_KERNELS: tuple[Kernel, ...] = tuple(((1.0, "structure", length),) for length in LENGTHS)
 # A constraint is on a cost, mostly, which depends on counts alone, or on structure alone.
 NEAR = (0.5, 0.9, 1.5)
 CONSTRAINT_KERNELS: tuple[Kernel, ...] = (
@@ -83,13 +85,19 @@ class TrialModel:
     Args:
         blocks: Features of all candidates by name (`candidate_features`), `(n, d)` each.
         priors: Predictions by name, `(n,)` each, on which a value may depend.
+        kernels: Kernels of values, and of success; those of predictions are added.
 
     Attributes:
-        kernels: Kernels of values, and of success.
+        kernels: All of these.
         constraint_kernels: Kernels of constraints.
     """
 
-    def __init__(self, blocks: Mapping[str, Array], priors: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        blocks: Mapping[str, Array],
+        priors: Mapping[str, Array],
+        kernels: tuple[Kernel, ...] = KERNELS,
+    ) -> None:
         self.blocks = {name: rows.astype(np.float32) for name, rows in blocks.items()}
         on_priors: tuple[Kernel, ...] = ()
         for name, values in priors.items():
@@ -101,7 +109,7 @@ class TrialModel:
                 )
                 for length in PRIOR_LENGTHS
             )
-        self.kernels = KERNELS + on_priors
+        self.kernels = kernels + on_priors
         self.constraint_kernels = CONSTRAINT_KERNELS + on_priors
         self._processes: dict[str, IncrementalProcess] = {}
         # Losses and feasibility by which trials were chosen to learn from, and these trials.
