@@ -12,6 +12,8 @@ WITHIN = 150
 NAMES = {
     "nasplug": "nasplug",
     "nasplug-10": "nasplug, ten measurements",
+    # As it was when counts alone were a kernel of values, and half of a score was the order.
+    "nasplug-former": "nasplug, former kernels",
     "path-gp": "Gaussian process, path features",
     "forest": "random forest",
     "gp": "GPSampler",

@@ -190,7 +190,8 @@ def measured_latency(trial: FrozenTrial) -> float | None:
     # A number of numpy is a `Real`, too.
     if not _is_done(trial) or isinstance(value, bool) or not isinstance(value, Real):
         return None
-    return float(value) if 0 < value < LONGEST else None
+    latency = float(value)
+    return latency if 0 < latency < LONGEST else None
 
 
 def _is_done(trial: FrozenTrial) -> bool:
