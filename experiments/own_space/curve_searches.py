@@ -30,8 +30,8 @@ from experiments import RESULTS
 from experiments.campaign import Campaign, Options
 from experiments.common import Array
 from experiments.nb101.nb101_labels import SUBSET_FILE, SUBSET_SHA256, subset
+from experiments.search.measured_spaces import Measured
 from experiments.search.search_rivals import settle
-from experiments.search.search_tasks import Measured
 from nasplug import PredictorSampler
 from nasplug.search_spaces import space
 from nasplug.searching.objectives import suggest

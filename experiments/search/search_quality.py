@@ -1,8 +1,10 @@
 """Count the trials that nasplug's sampler needs, against others, on measured tables.
 
     python -m experiments.search.search_quality [--tasks nb201-cifar10,…] [--samplers nasplug,tpe,…]
-        [--seeds 0,1,… | 0-19] [--trials 150] [--json] [--fresh]
+        [--seeds 0,1,… | 0-19] [--trials 150] [--until-found] [--json] [--fresh]
 
+With --until-found a run ends with the trial that finds what is searched for: the rest of its curve
+is level, and shares of its trials are of those that were made.
 Each run is one line of results/search_quality.jsonl; a run that is there already is not repeated.
 With --json the runs that were asked for are printed, one line each.
 """
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 
 from experiments import RESULTS
 from experiments.campaign import Options, announce
@@ -39,19 +42,22 @@ CHECKPOINTS = (10, 20, 30, 50, 75, 100, 150, 200, 250, 300, 400, 500, 1000)
 TIMED, AROUND = 20, 100
 
 
-def run(search: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
+def run(
+    search: Task, sampler: str, seed: int, trials: int, until_found: bool = False
+) -> dict[str, Any]:
     """Do a run; its row."""
     rows, ticks = [], [time.perf_counter()]
+    is_found = _found(search)
     for row in SAMPLERS[sampler](search, seed, trials):
         rows.append(row)
         ticks.append(time.perf_counter())
+        if until_found and is_found[row]:
+            break
     done = np.array(rows[:trials], np.intp)
     curve = search.curve(done)
-    first_hit = None
-    if search.optimum is not None:
-        hit = np.flatnonzero(np.isclose(curve, search.optimum, rtol=0, atol=1e-9))
-        first_hit = int(hit[0]) + 1 if len(hit) else None
-    first = min(AROUND, trials) - TIMED // 2
+    hit = np.flatnonzero(is_found[done])
+    first_hit = int(hit[0]) + 1 if len(hit) else None
+    first = min(AROUND, len(done)) - TIMED // 2
     spent = np.diff(ticks)[max(first, 0) : first + TIMED]
     best = float(curve[-1]) if search.reference is None else float(search.values[done, 0].max())
     return {
@@ -59,14 +65,24 @@ def run(search: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
         "sampler": sampler,
         "seed": seed,
         "trials": trials,
+        "trials_made": len(done),
         "trials_to_optimum": first_hit,
         "best": _number(best),
         "hypervolume_share": None if search.reference is None else _number(float(curve[-1])),
         "infeasible_share": _number(float(1 - search.feasible[done].mean())),
         "duplicates": int(len(done) - len(np.unique(search.identity[done]))),
         "seconds_per_trial": round(float(np.mean(spent)), 5),
-        "curve": {str(n): _number(float(curve[n - 1])) for n in CHECKPOINTS if n <= trials},
+        "curve": {
+            str(n): _number(float(curve[min(n, len(done)) - 1])) for n in CHECKPOINTS if n <= trials
+        },
     }
+
+
+def _found(search: Task) -> NDArray[np.bool_]:
+    """Mask of the architectures that end a search, `(n,)`; none with two objectives."""
+    if (goal := search.goal) is None:
+        return np.zeros(len(search.values), np.bool_)
+    return np.asarray(search.feasible & (search.losses[:, 0] <= goal * search.sign[0] + 1e-9))
 
 
 def _run(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -83,6 +99,7 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--samplers", default=",".join(SAMPLERS))
     parser.add_argument("--trials", type=int, default=150)
+    parser.add_argument("--until-found", action="store_true", help="end a run when it has found")
     parser.add_argument("--json", action="store_true", help="print one line a run")
     parser.add_argument("--result", type=Path, default=RESULT, help="where runs are kept")
     options = parser.parse_args()
@@ -99,7 +116,7 @@ def main() -> None:
     for name, sampler, seed, trials in runs:
         row = before.get((name, sampler, seed, trials))
         if row is None:
-            row = run(task(name), sampler, seed, trials)
+            row = run(task(name), sampler, seed, trials, options.until_found)
             append_line(options.result, row, dropped)
             dropped = []
         shown = {key: row[key] for key in KEYS}

@@ -18,7 +18,8 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 from scipy.stats import norm, rankdata
 
-from experiments.search.search_tasks import Measured, Task, architectures
+from experiments.search.measured_spaces import Measured
+from experiments.search.search_tasks import Task, architectures
 from nasplug.pareto import pareto_mask
 from nasplug.predictors.features.cells import Paths
 from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
@@ -101,7 +102,7 @@ def _one_hot(searched: FiniteSpace) -> Array:
 
 @cache
 def _path_features(searched: FiniteSpace) -> Array:
-    if searched.name != "nb201":
+    if searched.name not in ("nb201", "nb101"):
         # The paths are those of cells; other networks are what their choices are.
         return _one_hot(searched) * 0.7
     graphs = searched.to_graphs(architectures(searched))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
@@ -11,11 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
 
+from experiments.nb101.nb101_labels import labels_of
+from experiments.search.measured_spaces import Measured, MeasuredCells
 from nasplug import datasets
 from nasplug.pareto import hypervolume, pareto_mask
-from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, SearchSpace, space
+from nasplug.search_spaces import Architecture, FiniteSpace, space
 from nasplug.searching.objectives import suggest
 
 Array = NDArray[np.float64]
@@ -27,6 +28,8 @@ LIMITS_MS = (6.93, 8.48, 9.53)
 COLUMNS = ("GTX 1080 Ti@1", "Titan RTX@1", "Xeon Gold 6226@1")
 DEVICES = {key.removesuffix("@1").replace(" ", "").lower(): key for key in COLUMNS}
 THROUGHPUT = "RTX 3090 img/s"
+# Share of the cells of NAS-Bench-101 that count as the best.
+BEST_SHARE = 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,7 @@ class Task:
         device: Column of the latency table, for those who measured ten cells of it beforehand.
         limit: The limit, in the unit of `violation`.
         limited: Name of the constraint.
+        enough: Value from which on an architecture counts as found; None for the best one.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Task:
     device: str | None = None
     limit: float | None = None
     limited: str = "latency_ms"
+    enough: float | None = None
 
     @property
     def sign(self) -> Array:
@@ -74,10 +79,12 @@ class Task:
         return np.asarray(self.violation <= 0)
 
     @property
-    def optimum(self) -> float | None:
-        """The best feasible value of the table, for one objective."""
+    def goal(self) -> float | None:
+        """The value that is to be found: `enough`, or the best feasible one; None for two."""
         if len(self.directions) > 1:
             return None
+        if self.enough is not None:
+            return self.enough
         losses = self.losses[self.feasible, 0]
         return float(losses.min() * self.sign[0])
 
@@ -126,99 +133,6 @@ class Task:
             front = front[pareto_mask(front)]
             shares.append(hypervolume(front, self.reference) / whole)
         return np.array(shares)
-
-
-class Measured(FiniteSpace):
-    """The members of a larger space that were measured.
-
-    Choices that nobody measured stand for the member that differs from them in the fewest
-    decisions, the first of such; so samplers of parameters can search the list too (`in_study`
-    gives them the nearest that was not tried).
-
-    Args:
-        whole: The larger space.
-        archs: The members, each once.
-    """
-
-    def __init__(self, whole: SearchSpace, archs: Sequence[Architecture]) -> None:
-        self.name, self.whole_networks = whole.name, whole.whole_networks
-        self._whole, self._archs = whole, list(archs)
-        self._place = {arch.text: k for k, arch in enumerate(self._archs)}
-        self._distributions = whole.distributions()
-        self._names = list(self._distributions)
-        self._params = [whole.to_params(arch) for arch in self._archs]
-        self._digits = np.array([self._numbers(params) for params in self._params])
-
-    def _numbers(self, params: Mapping[str, Any]) -> NDArray[np.float64]:
-        values = [d.to_internal_repr(params[name]) for name, d in self._distributions.items()]
-        return np.array(values, np.float64)
-
-    def __len__(self) -> int:
-        return len(self._archs)
-
-    def __iter__(self) -> Iterator[Architecture]:
-        return iter(self._archs)
-
-    def index(self, arch: Architecture) -> int:
-        """Position in the list."""
-        return self._place[arch.text]
-
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Distributions of the larger space."""
-        return self._whole.distributions()
-
-    def from_params(self, params: Mapping[str, Any]) -> Architecture:
-        """The member nearest to these choices."""
-        return self.nearest(params, ())
-
-    def nearest(self, params: Mapping[str, Any], tried: Collection[int]) -> Architecture:
-        """The member nearest to these choices, but for those at some positions."""
-        missing = [name for name in self._names if name not in params]
-        if missing:
-            raise InputError(f"parameter {missing[0]!r} is missing")
-        order = self._order(self._numbers(params))
-        return self._archs[next(k for k in order.tolist() if k not in tried)]
-
-    def _order(self, digits: NDArray[np.float64]) -> NDArray[np.intp]:
-        return np.argsort((self._digits != digits).sum(axis=1), kind="stable")
-
-    def to_params(self, arch: Architecture) -> dict[str, Any]:
-        """The choices of a member."""
-        return self._params[self.index(arch)]
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """A member, uniformly."""
-        return self._archs[int(rng.integers(len(self._archs)))]
-
-    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """A random one of the ten nearest other members."""
-        return self.neighbors(arch)[int(rng.integers(10))]
-
-    def neighbors(self, arch: Architecture) -> list[Architecture]:
-        """The ten nearest other members."""
-        position = self.index(arch)
-        order = self._order(self._digits[position])[:11]
-        return [self._archs[k] for k in order if k != position][:10]
-
-    def validate(self, arch: Architecture) -> None:
-        """Check that it is a member."""
-        if arch.text not in self._place:
-            raise InputError(f"{arch.text} was not measured")
-
-    def parse(self, text: str) -> Architecture:
-        """A member's text."""
-        arch = self._whole.parse(text)
-        self.validate(arch)
-        return arch
-
-    def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
-        """Graph of a member."""
-        return self._whole.to_graph(arch, task)
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Tasks of the larger space."""
-        return self._whole.tasks
 
 
 @cache
@@ -286,6 +200,19 @@ def _macro(name: str) -> Task | None:
     return _limited(single, mflops, float(form[1]), "mflops") if form else None
 
 
+def _nb101(name: str) -> Task | None:
+    """Cells of NAS-Bench-101 that have labels; found is one of the best thousandth of them."""
+    form = re.fullmatch(r"nb101-(small|ecnas-5v)", name)
+    if form is None:
+        return None
+    labels = labels_of(form[1], None, None)
+    order = np.argsort(labels.codes)
+    accuracy = labels.validation[order]
+    task = _single(name, MeasuredCells(labels.architectures(order)), accuracy)
+    best = math.ceil(BEST_SHARE * len(accuracy))
+    return replace(task, enough=float(np.sort(accuracy)[-best]))
+
+
 @cache
 def _accel_space() -> tuple[Measured, Array]:
     """Networks measured without noise on the RTX 3090: accuracy and images a second, `(n, 2)`."""
@@ -332,6 +259,8 @@ TASKS = (
     "accel-top1",
     "accel-rtx3090",
     "accel-rtx3090-8200ips",
+    "nb101-small",
+    "nb101-ecnas-5v",
 )
 
 
@@ -345,6 +274,7 @@ def task(name: str) -> Task:
     search = _nb201(name) if name.startswith("nb201-") else None
     search = _macro(name) if name.startswith("macro-") else search
     search = _accel(name) if name.startswith("accel-") else search
+    search = _nb101(name) if name.startswith("nb101-") else search
     if search is None:
         raise SystemExit(f"unknown task {name!r}; there are {', '.join(TASKS)}")
     return search

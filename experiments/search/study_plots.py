@@ -106,7 +106,7 @@ def main() -> None:
             front=free.values[pareto_mask(free.losses)],
             reference=(free.reference * free.sign).tolist(),
         ),
-        "progress": plots.hypervolume(limited[0], front=limit.optimum),
+        "progress": plots.hypervolume(limited[0], front=limit.goal),
         "predicted": plots.predicted_observed(both[0]),
         "calibration": plots.calibration(limited[0]),
     }

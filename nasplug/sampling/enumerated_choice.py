@@ -18,7 +18,12 @@ from nasplug.candidates.fast_model import standardised_logs
 from nasplug.pareto import improving_points, smallest
 from nasplug.sampling.incremental_process import IncrementalProcess, Kernel, median_distance
 from nasplug.sampling.learned_choice import Choice, LearnedChoice, Step
-from nasplug.sampling.trial_model import TrialModel, normal_scores, random_weighting
+from nasplug.sampling.trial_model import (
+    PIECE_KERNELS,
+    TrialModel,
+    normal_scores,
+    random_weighting,
+)
 from nasplug.search_spaces import CodedSpace, SearchSpace
 
 __all__ = ["EnumeratedChoice"]
@@ -120,7 +125,8 @@ class EnumeratedChoice(LearnedChoice):
         assert isinstance(candidates, EnumeratedCandidates)
         for _ in range(_LOOKS):
             pool = self._pool(step)
-            model = TrialModel(self._features.blocks(pool), self._priors(candidates, pool))
+            priors = self._priors(candidates, pool)
+            model = TrialModel(self._features.blocks(pool), priors, PIECE_KERNELS)
             choice = self._choose(candidates, step, pool, model)
             candidates.settle(np.array([choice.index]))
             within = self._within_constraints(candidates, step.tried)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nasplug.arrays import Array, Indices
+from nasplug.sampling.incremental_process import Kernel
 from nasplug.sampling.joint_model import JointModel
 from nasplug.sampling.observations import (
     Observations,
@@ -69,7 +70,10 @@ class _Processes:
             scores, border, learned = constraint_scores(values, recalled)
             if learned is not None:
                 process = self._fitted(
-                    observations.rows[learned], trials.points[learned], scores[learned]
+                    observations.rows[learned],
+                    trials.points[learned],
+                    scores[learned],
+                    kernels=model.constraint_kernels,
                 )
                 self.constraints.append((process, border))
         self.success = None
@@ -90,9 +94,11 @@ class _Processes:
         targets: Array,
         extra: Array | None = None,
         is_outcome: bool = False,
+        kernels: tuple[Kernel, ...] | None = None,
     ) -> JointModel:
         extra = np.zeros(len(rows)) if extra is None else extra
-        process = JointModel(self._model.blocks, self._model.kernels, self._categorical)
+        used = self._model.kernels if kernels is None else kernels
+        process = JointModel(self._model.blocks, used, self._categorical)
         process.fit(rows, points, targets, extra)
         pending, others = self._pending
         if len(pending) and not is_outcome:

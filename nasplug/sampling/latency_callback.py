@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -32,6 +32,8 @@ __all__ = ["MEASURED", "LatencyCallback"]
 MEASURED = "latency_ms"
 # A calibration whose left-out error is larger than this times that of the data sheet is not used.
 WORSE = 1.1
+# No latency in ms is as long as this.
+LONGEST = 1e18
 
 # A child of Optuna's logger: it is shown, and silenced, with the messages on trials.
 _logger = optuna.logging.get_logger("optuna.nasplug")
@@ -42,9 +44,10 @@ class LatencyCallback:
 
     An objective tells a measured latency by `trial.set_user_attr("latency_ms", 3.1)`. The callback
     logs it beside the prediction that the trial has from `PredictorSampler` or from
-    `latency_constraint`. After every few measurements it calibrates the device by all that the
-    study has, says so, and hands the calibrated device to the study's `PredictorSampler`. Nothing
-    is saved; `nasplug.calibrate` makes a device that lasts.
+    `latency_constraint`, and warns of a value that is no latency, such as NaN. After every few
+    measurements it calibrates the device by all that the study has, says so, and hands the
+    calibrated device to the study's `PredictorSampler`. Nothing is saved; `nasplug.calibrate` makes
+    a device that lasts.
 
     Example:
         >>> import optuna, torch, nasplug
@@ -99,6 +102,11 @@ class LatencyCallback:
         """Log a trial's latencies, and calibrate the device if there are enough new ones."""
         measured = measured_latency(trial)
         if measured is None:
+            if trial.user_attrs.get(MEASURED) is not None and _is_done(trial):
+                _logger.warning(
+                    f"Trial {trial.number}: {MEASURED} is {trial.user_attrs[MEASURED]!r:.80}, no "
+                    "latency in ms; it teaches nothing. Set it to a positive number."
+                )
             return
         predicted = predicted_latency(trial)
         beside = "" if predicted is None else f", predicted {in_words(predicted)}"
@@ -179,10 +187,15 @@ class LatencyCallback:
 def measured_latency(trial: FrozenTrial) -> float | None:
     """Latency in ms that a finished trial tells; None if it tells none."""
     value = trial.user_attrs.get(MEASURED)
-    is_done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    if not is_done or isinstance(value, bool) or not isinstance(value, (int, float)):
+    # A number of numpy is a `Real`, too.
+    if not _is_done(trial) or isinstance(value, bool) or not isinstance(value, Real):
         return None
-    return float(value) if math.isfinite(value) and value > 0 else None
+    latency = float(value)
+    return latency if 0 < latency < LONGEST else None
+
+
+def _is_done(trial: FrozenTrial) -> bool:
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def predicted_latency(trial: FrozenTrial) -> dict[str, float] | None:

@@ -50,6 +50,7 @@ _WARNING = (
     "Parameter %r of trial %d is sampled at random, because space %s has no such parameter; pass "
     "warn_independent_sampling=False to silence this warning."
 )
+_UNMET = "%s; architectures are proposed that miss it by least."
 # No value of any parameter.
 _NOTHING = object()
 
@@ -179,6 +180,7 @@ class PredictorSampler(BaseSampler):
         self._begin()
         self._random = RandomSampler(seed)
         self._warn = warn_independent_sampling
+        self._warn_unmet = bool(self.constraints)
 
     def _begin(self) -> None:
         """Set what follows from the storage and the predictors."""
@@ -244,7 +246,17 @@ class PredictorSampler(BaseSampler):
                 self._next = NextChoice(
                     self.candidates, options, self._generator, self._trials, self._offered
                 )
+                self._check_limits()
             return self._next
+
+    def _check_limits(self) -> None:
+        """Warn, once, if no architecture is predicted to meet the constraints."""
+        try:
+            self.candidates.check_reachable(self.hardware)
+        except InputError as error:
+            if self._warn_unmet:
+                self._warn_unmet = False
+                _logger.warning(_UNMET, error)
 
     def use_hardware(self, hardware: Hardware) -> None:
         """Predict latencies for another description of the device from the next trial on.

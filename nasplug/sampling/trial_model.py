@@ -1,8 +1,8 @@
 """A model of a study's trials, and the most promising candidate by it; plain numpy, no study.
 
 One Gaussian process (`incremental_process`) for each value of the trials and each constraint that
-the trials set. Values are learned as scores (`value_scores`): half their order, half their
-distances, so that no training run that diverged flattens the others. Constraints keep their scale.
+the trials set. Values are learned as scores (`value_scores`): mostly their distances, and their
+order, so that no training run that diverged flattens the others. Constraints keep their scale.
 
 Notation: n candidates, k finished trials, p pending ones, m values of a trial; all values are
 losses, to be minimised; a row is an index of a candidate.
@@ -43,12 +43,23 @@ __all__ = [
 ]
 
 NOISES = (0.005, 0.02, 0.1)
-LENGTHS = (0.5, 0.9, 1.5)
-# An accuracy depends on a network's structure; its cost, mostly on counts of operations.
+# Lengths of a kernel over structure and counts: what matters of a network, a few choices or many
+# together, differs between spaces. The sums have a trend by counts, as costs are. A kernel of
+# counts alone would be likely by a study's first trials, and cannot tell its best networks apart.
+LENGTHS = (0.9, 1.5, 3.0)
+TREND = (0.6, "counts", 3.0)
 KERNELS: tuple[Kernel, ...] = (
-    *(((1.0, "structure", length),) for length in LENGTHS),
-    *(((1.0, "counts", length),) for length in (0.9, 1.5, 3.0)),
-    *(((0.6, "counts", 3.0), (0.4, "both", length)) for length in LENGTHS),
+    *(((1.0, "both", length),) for length in LENGTHS),
+    *((TREND, (0.4, "both", length)) for length in LENGTHS[:2]),
+)
+# Counts of small pieces (`CodedSpace.counts`) tell of a cell what its costs do, and more.
+PIECE_KERNELS: tuple[Kernel, ...] = tuple(((1.0, "structure", length),) for length in LENGTHS)
+# A constraint is on a cost, mostly, which depends on counts alone, or on structure alone.
+NEAR = (0.5, 0.9, 1.5)
+CONSTRAINT_KERNELS: tuple[Kernel, ...] = (
+    *(((1.0, "structure", length),) for length in NEAR),
+    *(((1.0, "counts", length),) for length in LENGTHS),
+    *((TREND, (0.4, "both", length)) for length in NEAR),
 )
 # With a prediction, a value may be a function of it plus one of the features.
 PRIOR_LENGTHS = (2.0, 6.0)
@@ -74,20 +85,32 @@ class TrialModel:
     Args:
         blocks: Features of all candidates by name (`candidate_features`), `(n, d)` each.
         priors: Predictions by name, `(n,)` each, on which a value may depend.
+        kernels: Kernels of values, and of success; those of predictions are added.
+
+    Attributes:
+        kernels: All of these.
+        constraint_kernels: Kernels of constraints.
     """
 
-    def __init__(self, blocks: Mapping[str, Array], priors: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        blocks: Mapping[str, Array],
+        priors: Mapping[str, Array],
+        kernels: tuple[Kernel, ...] = KERNELS,
+    ) -> None:
         self.blocks = {name: rows.astype(np.float32) for name, rows in blocks.items()}
-        self.kernels = KERNELS
+        on_priors: tuple[Kernel, ...] = ()
         for name, values in priors.items():
             self.blocks[f"prior {name}"] = normal_scores(values)[:, None].astype(np.float32)
-            self.kernels += tuple(
+            on_priors += tuple(
                 (
                     (PRIOR_SHARE, f"prior {name}", length),
-                    (1 - PRIOR_SHARE, "both", LENGTHS[1]),
+                    (1 - PRIOR_SHARE, "both", LENGTHS[0]),
                 )
                 for length in PRIOR_LENGTHS
             )
+        self.kernels = kernels + on_priors
+        self.constraint_kernels = CONSTRAINT_KERNELS + on_priors
         self._processes: dict[str, IncrementalProcess] = {}
         # Losses and feasibility by which trials were chosen to learn from, and these trials.
         self._recalled: tuple[Array, Mask, Indices] | None = None
@@ -116,7 +139,11 @@ class TrialModel:
                 continue
             process = f"constraint {name}"
             mean, std = self._posterior_of(
-                process, observations.rows[learned], scores[learned], pending
+                process,
+                observations.rows[learned],
+                scores[learned],
+                pending,
+                kernels=self.constraint_kernels,
             )
             # It is not the function that has to meet the bound, but one value around it.
             spread = np.sqrt(std**2 + self._processes[process].noise)
@@ -173,10 +200,12 @@ class TrialModel:
         targets: Array,
         pending: Indices,
         extra: Array | None = None,
+        kernels: tuple[Kernel, ...] | None = None,
     ) -> tuple[Array, Array]:
         """Mean and standard deviation of one process at all candidates, `(n,)` each."""
         if name not in self._processes:
-            self._processes[name] = IncrementalProcess(self.blocks, self.kernels, NOISES)
+            used = self.kernels if kernels is None else kernels
+            self._processes[name] = IncrementalProcess(self.blocks, used, NOISES)
         process = self._processes[name]
         mean, std = process.posterior(rows, targets, extra)
         if len(pending):

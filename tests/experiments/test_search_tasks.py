@@ -6,14 +6,15 @@ import numpy as np
 import optuna
 import pytest
 
-from experiments.search import search_rivals
+from experiments.search import search_quality, search_rivals
+from experiments.search.measured_spaces import Measured, MeasuredCells
 from nasplug.search_spaces import InputError, space
 
 
 @pytest.fixture(scope="module")
 def measured() -> Any:
     rng, accel = np.random.default_rng(0), space("accel")
-    return search_rivals.Measured(accel, [accel.sample(rng) for _ in range(30)])
+    return Measured(accel, [accel.sample(rng) for _ in range(30)])
 
 
 def test_a_member_is_its_own_nearest(measured: Any) -> None:
@@ -52,3 +53,20 @@ def test_a_sampler_of_parameters_tries_no_member_twice(
     task = search_rivals.Task("some", measured, values, ("maximize",), violation=missed, limit=20.0)
     rows = list(search_rivals.in_study(task, sampler, 30))
     assert sorted(rows) == list(range(30))
+
+
+def test_cells_that_were_measured_are_searched_as_coded() -> None:
+    rng, nb101 = np.random.default_rng(0), space("nb101")
+    archs = {arch.text: arch for arch in (nb101.sample(rng) for _ in range(40))}
+    cells = MeasuredCells(sorted(archs.values(), key=lambda arch: int(arch.key)))
+    assert cells.counts().shape[0] == len(cells.totals()["flops"]) == len(cells)
+    assert [cells.index(cells[k]) for k in range(len(cells))] == list(range(len(cells)))
+    assert cells.from_params(cells.to_params(cells[3])) == cells[3]
+    assert all(cells.mutate(arch, rng).text in archs for arch in list(cells)[:3])
+    accuracy = cells.totals()["params"][:, None]
+    enough = float(np.sort(accuracy[:, 0])[-2])
+    task = search_rivals.Task("some", cells, accuracy, ("maximize",), enough=enough)
+    row = search_quality.run(task, "nasplug", 0, 40, until_found=True)
+    assert row["trials_made"] == row["trials_to_optimum"] < 30
+    assert row["duplicates"] == 0
+    assert row["best"] >= enough

@@ -93,10 +93,11 @@ def test_the_sampler_gets_the_calibrated_device() -> None:
     assert all(row["measured"] <= 2.4 for row in rows[3:])  # type: ignore[operator]
 
 
-def test_trials_without_a_measurement_are_passed_over(log: pytest.LogCaptureFixture) -> None:
+def test_values_that_are_no_latencies_are_named(log: pytest.LogCaptureFixture) -> None:
+    values: list[Any] = ["fast", float("nan"), -1.0, True, 0]
+
     def objective(trial: optuna.Trial) -> float:
         width = trial.suggest_int("width", 1, 9)
-        values: list[Any] = ["fast", float("nan"), -1.0, True, 0]
         if trial.number < len(values):
             trial.set_user_attr("latency_ms", values[trial.number])
         return float(width)
@@ -105,7 +106,11 @@ def test_trials_without_a_measurement_are_passed_over(log: pytest.LogCaptureFixt
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     study.optimize(objective, n_trials=7, callbacks=[watch])
     assert not watch.rows(study)
-    assert not messages(log)
+    assert messages(log) == [
+        f"Trial {k}: latency_ms is {value!r}, no latency in ms; it teaches nothing. Set it to a "
+        "positive number."
+        for k, value in enumerate(values)
+    ]
 
 
 def test_measurements_of_unknown_networks_calibrate_nothing() -> None:

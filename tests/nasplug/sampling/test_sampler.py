@@ -134,6 +134,15 @@ def test_infeasible_ones_come_last_and_nearest_first(make: Callable[..., Any]) -
     assert 0 < violations[count] <= violations[count + 1] <= violations[count + 2]
 
 
+def test_limits_that_nothing_meets_are_named_once(
+    make: Callable[..., PredictorSampler], caplog: pytest.LogCaptureFixture
+) -> None:
+    run(make(constraints="latency<=0.1ms"), 2)
+    (text,) = [r.getMessage() for r in caplog.records if "meets latency<=0.1ms" in r.getMessage()]
+    assert "no nb201 architecture" in text
+    assert "the smallest reachable bound is latency<=" in text
+
+
 def test_goes_on_when_all_is_tried(make: Callable[..., PredictorSampler]) -> None:
     sampler = make()
     study = optuna.create_study(directions=BOTH, sampler=sampler)
