@@ -14,6 +14,7 @@ NAMES = {
     "nasplug-10": "nasplug, ten measurements",
     # As it was when counts alone were a kernel of values, and half of a score was the order.
     "nasplug-former": "nasplug, former kernels",
+    "nasplug-10-former": "nasplug, ten measurements, former kernels",
     "path-gp": "Gaussian process, path features",
     "forest": "random forest",
     "gp": "GPSampler",
