@@ -323,8 +323,6 @@ class BuilderSpace(SearchSpace):
         weights.
         """
         self._check_task(task)
-        if batch_size < 1:
-            raise InputError(f"batch size {batch_size} is not at least 1")
         return self._networks.onnx_model(self.path(arch), seed, batch_size)
 
     def to_code(self, arch: Architecture, task: str | None = None) -> str:
