@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug.objectives import OBJECTIVES
+from nasplug.quantities import QUANTITIES
 from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, Part, SearchSpace
 from nasplug.studies.evaluation import (
     ACCURACY,
@@ -30,16 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Members", "Table", "open_table"]
 
 _ARCH = "arch"
-_QUANTITIES = {
-    ACCURACY: "accuracy",
-    LATENCY: "latency",
-    THROUGHPUT: "throughput",
-    PERPLEXITY: "perplexity",
-    ENERGY: "energy",
-    MEMORY: "memory",
-}
+# Metrics that tables have.
+_METRICS = (ACCURACY, LATENCY, THROUGHPUT, PERPLEXITY, ENERGY, MEMORY)
+_KINDS = {kind.key: kind for kind in QUANTITIES.values()}
 _LANGUAGE_MODELS = ("gpt-l", "gpt-m", "gpt-s")
-_OF_A_DEVICE = {LATENCY, THROUGHPUT, ENERGY}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +107,14 @@ def open_table(
         wanted[THROUGHPUT] = (f"{hardware.name} img/s",)
     columns, values = {}, {}
     for metric in metrics:
-        if metric not in _QUANTITIES:
+        if metric not in _METRICS:
             raise InputError(
-                f"no table has {metric}; tables have {', '.join(_QUANTITIES)}, and nasplug counts "
+                f"no table has {metric}; tables have {', '.join(_METRICS)}, and nasplug counts "
                 "flops and params"
             )
         if metric not in wanted:
-            raise InputError(f"a measured {_QUANTITIES[metric]} needs a device; name one with --hw")
-        columns[metric], values[metric] = _column(space, metric, wanted[metric], hardware)
+            raise InputError(f"a measured {_KINDS[metric].name} needs a device; name one with --hw")
+        columns[metric], values[metric] = _column(space, metric, wanted[metric])
     if not values:
         raise InputError(
             f"no objective comes from a table; make {space.quality} or latency_ms an objective"
@@ -138,13 +133,11 @@ def open_table(
     return Table(columns, values), Members(space, members)
 
 
-def _column(
-    space: SearchSpace, metric: str, wanted: Sequence[str], hardware: Hardware | None
-) -> tuple[str, dict[str, float]]:
+def _column(space: SearchSpace, metric: str, wanted: Sequence[str]) -> tuple[str, dict[str, float]]:
     """Find a metric of a space: data set and column, and finite values by architecture text."""
     from nasplug import datasets
 
-    quantity = _QUANTITIES[metric]
+    quantity = _KINDS[metric].name
     alternatives = ""
     for name in datasets.tables_of(space.name, quantity):
         table = datasets.longest_trained(datasets.load(name))
@@ -153,7 +146,7 @@ def _column(
                 return f"{name} {column}", _values(space, table, column)
         if metric == LATENCY:
             alternatives = _measured_devices(table.columns, wanted[0], space.quality)
-    device = f" on {wanted[0]}" if metric in _OF_A_DEVICE else ""
+    device = f" on {wanted[0]}" if _KINDS[metric].needs_device else ""
     device = device.replace("@", " at batch ").removesuffix(" img/s").removesuffix(" J")
     alternatives = alternatives or f"; these tables have it: {', '.join(_with_tables(quantity))}"
     raise InputError(f"no table has the {quantity} of {space.name}{device}{alternatives}")
