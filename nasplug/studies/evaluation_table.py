@@ -13,9 +13,9 @@ from nasplug.quantities import QUANTITIES
 from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, Part, SearchSpace
 from nasplug.studies.evaluation import (
     ACCURACY,
+    ALLOCATED,
     ENERGY,
     LATENCY,
-    MEMORY,
     PERPLEXITY,
     THROUGHPUT,
     Request,
@@ -32,8 +32,9 @@ __all__ = ["Members", "Table", "open_table"]
 
 _ARCH = "arch"
 # Metrics that tables have.
-_METRICS = (ACCURACY, LATENCY, THROUGHPUT, PERPLEXITY, ENERGY, MEMORY)
-_KINDS = {kind.key: kind for kind in QUANTITIES.values()}
+_METRICS = (ACCURACY, LATENCY, THROUGHPUT, PERPLEXITY, ENERGY, ALLOCATED)
+# Metric -> quantity that the registry of data sets has.
+_QUANTITIES = {kind.key: kind.name for kind in QUANTITIES.values()} | {ALLOCATED: "memory"}
 _LANGUAGE_MODELS = ("gpt-l", "gpt-m", "gpt-s")
 
 
@@ -45,7 +46,7 @@ class Table:
         columns: Name of a metric to the data set and column that it is read from.
         values: Name of a metric to the text of an architecture to its value; `"accuracy"` in %,
             `"latency_ms"` in ms, `"throughput"` in images a second, `"perplexity"`, `"energy_j"`
-            in joules and `"memory_mb"` in MB.
+            in joules and `"allocated_mb"` in MB.
     """
 
     columns: Mapping[str, str]
@@ -88,7 +89,7 @@ def open_table(
         hardware: Device of the latency and throughput.
         batch_size: Images a forward pass, for the latency.
         metrics: Some of `"accuracy"`, `"latency_ms"`, `"throughput"`, `"perplexity"`, `"energy_j"`
-            and `"memory_mb"`.
+            and `"allocated_mb"`.
 
     Returns:
         The table, and the space or, if the tables lack some of it, a space of the others.
@@ -99,7 +100,7 @@ def open_table(
     wanted: dict[str, tuple[str, ...]] = {
         ACCURACY: (f"{dataset}_val", f"{dataset}_test"),
         PERPLEXITY: ("perplexity",),
-        MEMORY: ("allocated_mb",),
+        ALLOCATED: ("allocated_mb",),
     }
     if hardware is not None:
         wanted[ENERGY] = (f"{hardware.name}@{batch_size} J",)
@@ -113,7 +114,7 @@ def open_table(
                 "flops and params"
             )
         if metric not in wanted:
-            raise InputError(f"a measured {_KINDS[metric].name} needs a device; name one with --hw")
+            raise InputError(f"a measured {_QUANTITIES[metric]} needs a device; name one with --hw")
         columns[metric], values[metric] = _column(space, metric, wanted[metric])
     if not values:
         raise InputError(
@@ -137,7 +138,7 @@ def _column(space: SearchSpace, metric: str, wanted: Sequence[str]) -> tuple[str
     """Find a metric of a space: data set and column, and finite values by architecture text."""
     from nasplug import datasets
 
-    quantity = _KINDS[metric].name
+    quantity = _QUANTITIES[metric]
     alternatives = ""
     for name in datasets.tables_of(space.name, quantity):
         table = datasets.longest_trained(datasets.load(name))
@@ -146,7 +147,7 @@ def _column(space: SearchSpace, metric: str, wanted: Sequence[str]) -> tuple[str
                 return f"{name} {column}", _values(space, table, column)
         if metric == LATENCY:
             alternatives = _measured_devices(table.columns, wanted[0], space.quality)
-    device = f" on {wanted[0]}" if _KINDS[metric].needs_device else ""
+    device = f" on {wanted[0]}" if QUANTITIES[quantity].needs_device else ""
     device = device.replace("@", " at batch ").removesuffix(" img/s").removesuffix(" J")
     alternatives = alternatives or f"; these tables have it: {', '.join(_with_tables(quantity))}"
     raise InputError(f"no table has the {quantity} of {space.name}{device}{alternatives}")
