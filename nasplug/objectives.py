@@ -16,7 +16,6 @@ __all__ = [
     "MFLOPS",
     "OBJECTIVES",
     "PROXIES",
-    "QUANTITY_ALIASES",
     "Objective",
     "canonical_name",
     "checked_objectives",
@@ -46,7 +45,6 @@ OBJECTIVES = {
 PROXIES = {name: Objective(name, "maximize", "count") for name in ("flops", "params")}
 
 COSTS = ("flops", "params")
-QUANTITY_ALIASES = ALIASES
 MFLOPS = "MFLOPs: millions of multiply-accumulates per image"
 # Word of a direction -> the direction.
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {

@@ -241,9 +241,7 @@ class SearchSpace(ABC):
             >>> "class Network(nn.Module):" in code
             True
         """
-        raise InputError(
-            f"space {self.name} writes no code: the function that builds its networks is the code"
-        )
+        raise InputError(f"space {self.name} writes no code of its networks")
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A builder of 2.3 million convolutional networks for images of cluttered digits."""
+"""A builder of 3.7 million convolutional networks for images of cluttered digits."""
 
 from __future__ import annotations
 

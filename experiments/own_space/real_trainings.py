@@ -60,7 +60,7 @@ class OutOfTimeError(Exception):
 
 @dataclass
 class Bench:
-    """What all studies share: the space, the limit, and what was trained and timed by now."""
+    """Bench of all studies: the space, the limit, and what was trained and timed by now."""
 
     space: SearchSpace
     limit: float

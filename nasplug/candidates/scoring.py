@@ -157,7 +157,7 @@ class Scoring:
             cost = prediction.mean[:, prediction.column("latency")]
         for name in ("memory", "energy"):
             if name in self.predicted:
-                prediction = self._predict(name, archs, self._whole(archs, read))
+                prediction = self._predict(name, archs, self._whole(name, archs, read))
                 predicted[name] = (prediction, name, every)
         for name in QUALITIES:
             if name in self.predicted:
@@ -227,7 +227,7 @@ class Scoring:
             return self._predict(quantity, archs, self.space.to_graphs(archs)), self.target(
                 quantity
             )
-        return self._predict(quantity, archs, self._whole(archs, {})), quantity
+        return self._predict(quantity, archs, self._whole(quantity, archs, {})), quantity
 
     def target(self, quantity: str) -> str:
         """The column of a quantity in its prediction."""
@@ -268,17 +268,17 @@ class Scoring:
         return read[task]
 
     def _whole(
-        self, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]
+        self, quantity: str, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]
     ) -> Sequence[Graph]:
-        """The graphs of whole networks, whose memory and energy are asked for.
+        """The graphs of whole networks, whose memory or energy is asked for.
 
         Raises:
             InputError: If the space has graphs of cells alone.
         """
         if not self.space.has_networks:
             raise InputError(
-                f"space {self.space.name} has graphs of cells alone, so the memory of its networks "
-                f"is not known; known: {', '.join((*COUNTED, 'latency', 'throughput'))}"
+                f"space {self.space.name} has graphs of cells alone, so the {quantity} of its "
+                f"networks is not known; known: {', '.join((*COUNTED, 'latency', 'throughput'))}"
             )
         if not self.space.whole_networks:
             return [self.space.to_network(arch, self.dataset) for arch in archs]

@@ -42,7 +42,7 @@ Constraints = Annotated[
     Option(
         metavar="LIMIT",
         help='Constraint such as "latency<=5ms", on latency, throughput (also fps), memory, '
-        "energy, params, size, flops (also macs) or accuracy; may be repeated.",
+        "energy, params, size, flops (also macs), accuracy or perplexity; may be repeated.",
     ),
 ]
 Storage = Annotated[

@@ -25,8 +25,9 @@ __all__ = ["PREDICTED", "latency_constraint", "network_of", "probability_at_most
 
 # User attribute of a trial with the latency that was predicted for its network.
 PREDICTED = "nasplug:latency"
-# Quantities that may be limited.
-_LIMITED = ("latency", "throughput", "memory", *COUNTED)
+# Quantities that are computed of a network, and all that may be limited.
+_COMPUTED = ("memory", *COUNTED)
+_LIMITED = ("latency", "throughput", *_COMPUTED)
 # Standard deviations from the middle of a normal distribution to the end of its 90 % interval.
 _END = 1.6448536
 # Networks of this process whose latency was predicted, by digest; the last ones.
@@ -87,7 +88,10 @@ def latency_constraint(
     limit = constraint if isinstance(constraint, Constraint) else parse_constraint(constraint)
     wanted = {"latency": True, "throughput": False}.get(limit.name, limit.is_upper)
     if limit.name not in _LIMITED or limit.is_upper != wanted:
-        raise InputError(f"{limit} is no upper limit on a latency; write it like latency<=4ms")
+        raise InputError(
+            f"{limit} is neither an upper limit on a latency, nor a lower one on a throughput, nor "
+            f"one on {', '.join(_COMPUTED[:-1])} or {_COMPUTED[-1]}; write it like latency<=4ms"
+        )
     predicted = predict(model, example, hardware=hardware, **options)
     ends = {"mean": predicted.mean, "lower": predicted.lower, "upper": predicted.upper}
     value = _value(predicted, limit.name)
@@ -102,7 +106,7 @@ def latency_constraint(
             "network": _remembered(predicted.graph),
         },
     )
-    if limit.name not in ("latency", "throughput"):
+    if limit.name in _COMPUTED:
         if (value > limit.bound) if limit.is_upper else (value < limit.bound):
             kind = QUANTITIES[limit.name]
             raise TrialPruned(f"{limit} is missed: {kind.words} {kind.text(value)}")

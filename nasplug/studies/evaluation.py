@@ -19,9 +19,9 @@ from nasplug.search_spaces import Architecture, InputError
 
 __all__ = [
     "ACCURACY",
+    "ALLOCATED",
     "ENERGY",
     "LATENCY",
-    "MEMORY",
     "METRICS",
     "PERPLEXITY",
     "Evaluation",
@@ -35,13 +35,18 @@ __all__ = [
 ]
 
 ACCURACY, LATENCY, THROUGHPUT = "accuracy", "latency_ms", "throughput"
-PERPLEXITY, ENERGY, MEMORY = "perplexity", "energy_j", "memory_mb"
+PERPLEXITY, ENERGY = "perplexity", "energy_j"
+# What a framework holds after a forward pass: less than the peak, which a limit on memory bounds.
+ALLOCATED = "allocated_mb"
 # Name of a constrained quantity -> name of its metric.
 METRICS = {name: kind.key for name, kind in QUANTITIES.items()}
 # Key of an answer beside its metrics: how far each constraint of the user's own is violated.
 CONSTRAINTS = "constraints"
 # Metrics whose direction and unit are known.
-KNOWN = {kind.key: Objective(kind.key, kind.direction, kind.unit) for kind in QUANTITIES.values()}
+KNOWN = {
+    **{k.key: Objective(k.key, k.direction, k.unit) for k in QUANTITIES.values()},
+    ALLOCATED: Objective(ALLOCATED, "minimize", "MB"),
+}
 # Least and largest plausible value of a metric, in its unit.
 _RANGES = {
     ACCURACY: (0.0, 100.0),
@@ -234,7 +239,7 @@ def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
     """Read objectives such as `accuracy:max` or `latency_ms:min`.
 
     A direction may be left out where it is clear: accuracy and throughput are maximised;
-    latency_ms, perplexity, energy_j, memory_mb, flops and params are minimised.
+    latency_ms, perplexity, energy_j, memory_mb, allocated_mb, flops and params are minimised.
 
     Raises:
         InputError: If one has another form or no direction, or a metric is named twice.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug.objectives import OBJECTIVES
+from nasplug.quantities import QUANTITIES
 from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, Part, SearchSpace
 from nasplug.studies.evaluation import (
     ACCURACY,
+    ALLOCATED,
     ENERGY,
     LATENCY,
-    MEMORY,
     PERPLEXITY,
     THROUGHPUT,
     Request,
@@ -30,16 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["Members", "Table", "open_table"]
 
 _ARCH = "arch"
-_QUANTITIES = {
-    ACCURACY: "accuracy",
-    LATENCY: "latency",
-    THROUGHPUT: "throughput",
-    PERPLEXITY: "perplexity",
-    ENERGY: "energy",
-    MEMORY: "memory",
-}
+# Metrics that tables have.
+_METRICS = (ACCURACY, LATENCY, THROUGHPUT, PERPLEXITY, ENERGY, ALLOCATED)
+# Metric -> quantity that the registry of data sets has.
+_QUANTITIES = {kind.key: kind.name for kind in QUANTITIES.values()} | {ALLOCATED: "memory"}
 _LANGUAGE_MODELS = ("gpt-l", "gpt-m", "gpt-s")
-_OF_A_DEVICE = {LATENCY, THROUGHPUT, ENERGY}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +46,7 @@ class Table:
         columns: Name of a metric to the data set and column that it is read from.
         values: Name of a metric to the text of an architecture to its value; `"accuracy"` in %,
             `"latency_ms"` in ms, `"throughput"` in images a second, `"perplexity"`, `"energy_j"`
-            in joules and `"memory_mb"` in MB.
+            in joules and `"allocated_mb"` in MB.
     """
 
     columns: Mapping[str, str]
@@ -93,7 +89,7 @@ def open_table(
         hardware: Device of the latency and throughput.
         batch_size: Images a forward pass, for the latency.
         metrics: Some of `"accuracy"`, `"latency_ms"`, `"throughput"`, `"perplexity"`, `"energy_j"`
-            and `"memory_mb"`.
+            and `"allocated_mb"`.
 
     Returns:
         The table, and the space or, if the tables lack some of it, a space of the others.
@@ -104,7 +100,7 @@ def open_table(
     wanted: dict[str, tuple[str, ...]] = {
         ACCURACY: (f"{dataset}_val", f"{dataset}_test"),
         PERPLEXITY: ("perplexity",),
-        MEMORY: ("allocated_mb",),
+        ALLOCATED: ("allocated_mb",),
     }
     if hardware is not None:
         wanted[ENERGY] = (f"{hardware.name}@{batch_size} J",)
@@ -112,14 +108,14 @@ def open_table(
         wanted[THROUGHPUT] = (f"{hardware.name} img/s",)
     columns, values = {}, {}
     for metric in metrics:
-        if metric not in _QUANTITIES:
+        if metric not in _METRICS:
             raise InputError(
-                f"no table has {metric}; tables have {', '.join(_QUANTITIES)}, and nasplug counts "
+                f"no table has {metric}; tables have {', '.join(_METRICS)}, and nasplug counts "
                 "flops and params"
             )
         if metric not in wanted:
             raise InputError(f"a measured {_QUANTITIES[metric]} needs a device; name one with --hw")
-        columns[metric], values[metric] = _column(space, metric, wanted[metric], hardware)
+        columns[metric], values[metric] = _column(space, metric, wanted[metric])
     if not values:
         raise InputError(
             f"no objective comes from a table; make {space.quality} or latency_ms an objective"
@@ -138,9 +134,7 @@ def open_table(
     return Table(columns, values), Members(space, members)
 
 
-def _column(
-    space: SearchSpace, metric: str, wanted: Sequence[str], hardware: Hardware | None
-) -> tuple[str, dict[str, float]]:
+def _column(space: SearchSpace, metric: str, wanted: Sequence[str]) -> tuple[str, dict[str, float]]:
     """Find a metric of a space: data set and column, and finite values by architecture text."""
     from nasplug import datasets
 
@@ -153,7 +147,7 @@ def _column(
                 return f"{name} {column}", _values(space, table, column)
         if metric == LATENCY:
             alternatives = _measured_devices(table.columns, wanted[0], space.quality)
-    device = f" on {wanted[0]}" if metric in _OF_A_DEVICE else ""
+    device = f" on {wanted[0]}" if QUANTITIES[quantity].needs_device else ""
     device = device.replace("@", " at batch ").removesuffix(" img/s").removesuffix(" J")
     alternatives = alternatives or f"; these tables have it: {', '.join(_with_tables(quantity))}"
     raise InputError(f"no table has the {quantity} of {space.name}{device}{alternatives}")

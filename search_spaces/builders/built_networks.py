@@ -15,11 +15,10 @@ from nasplug.search_spaces.builders.networks import describe_example, example_of
 from nasplug.search_spaces.builders.recording import BuilderError, UnclearBuilderError
 from nasplug.search_spaces.builders.running import Builder, undisturbed
 from nasplug.search_spaces.builders.tree import Path, SuggestionTree
-from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.domains import literal
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
-from nasplug.search_spaces.networks.onnx_model import LARGEST_BYTES
+from nasplug.search_spaces.networks.onnx_model import check_batch, check_size
 
 if TYPE_CHECKING:
     import onnx
@@ -136,12 +135,8 @@ class BuiltNetworks:
         from nasplug.search_spaces.builders.exporting import onnx_of
 
         name = f"{self.name} with {text_of(path)[:TEXT_SHOWN]}"
-        size = self.graph(path).total("params") * FLOAT_BYTES
-        if size > LARGEST_BYTES:
-            raise InputError(
-                f"the weights of {name} need {size / 1e9:.1f} GB, but an ONNX file holds at most "
-                "2 GB; choose a smaller network"
-            )
+        check_batch(batch_size)
+        check_size(self.graph(path).total("params"), name)
         # Threads share the random generators, and exporters have a state of their own.
         with _writing, undisturbed(seed, self._builder.warned):
             built = self.tree.built(path, self.function)

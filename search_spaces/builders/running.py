@@ -56,7 +56,7 @@ class Builder:
 
 
 class _Process:
-    """What a builder may change in the process: random numbers, types, threads and output.
+    """Settings of the process that a builder may change: random numbers, types, threads, output.
 
     Attributes:
         warnings: Warnings since then, which are not shown yet.

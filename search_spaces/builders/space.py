@@ -323,9 +323,13 @@ class BuilderSpace(SearchSpace):
         weights.
         """
         self._check_task(task)
-        if batch_size < 1:
-            raise InputError(f"batch size {batch_size} is not at least 1")
         return self._networks.onnx_model(self.path(arch), seed, batch_size)
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """Refuse: a function of the user's is code already; see `SearchSpace.to_code`."""
+        raise InputError(
+            f"space {self.name} writes no code: the function that builds its networks is the code"
+        )
 
     def _check_task(self, task: str | None) -> None:
         if task not in (None, *self.tasks):

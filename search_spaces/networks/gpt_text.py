@@ -10,7 +10,7 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.networks.encodings import json_value, shown
 from nasplug.search_spaces.networks.family import Choices
 
-__all__ = ["FORM", "read_text", "write_text"]
+__all__ = ["FORM", "PUBLISHED", "PUBLISHED_LISTS", "read_text", "write_text"]
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 FORM = (
@@ -23,8 +23,8 @@ _TEXT = re.compile(
     r",heads=(?P<heads>[0-9a-z-]+),mlp=(?P<mlp>[0-9a-z-]+)"
 )
 # Names in HW-GPT-Bench's own descriptions of networks.
-_PUBLISHED = {"embed": "sample_embed_dim", "layers": "sample_n_layer", "bias": "sample_bias"}
-_PUBLISHED_LISTS = {"heads": "sample_n_head", "mlp": "sample_mlp_ratio"}
+PUBLISHED = {"embed": "sample_embed_dim", "layers": "sample_n_layer", "bias": "sample_bias"}
+PUBLISHED_LISTS = {"heads": "sample_n_head", "mlp": "sample_mlp_ratio"}
 
 
 def write_text(chosen: Choices) -> str:
@@ -92,8 +92,8 @@ def _with_layers(
 def _read_published(text: str) -> dict[str, Any]:
     """Read a network as HW-GPT-Bench describes it; its lists may go on beyond the last layer."""
     values: Mapping[str, Any] = json_value(text, dict, FORM)
-    chosen: dict[str, Any] = {name: values.get(key) for name, key in _PUBLISHED.items()}
-    lists: dict[str, Any] = {name: values.get(key) for name, key in _PUBLISHED_LISTS.items()}
+    chosen: dict[str, Any] = {name: values.get(key) for name, key in PUBLISHED.items()}
+    lists: dict[str, Any] = {name: values.get(key) for name, key in PUBLISHED_LISTS.items()}
     count = chosen["layers"]
     if type(count) is not int or not all(
         isinstance(numbers, list) and len(numbers) >= count > 0 for numbers in lists.values()

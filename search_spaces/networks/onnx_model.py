@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
-    "LARGEST_BYTES",
     "OPSET",
     "WEIGHTS",
     "check_batch",
@@ -32,7 +31,7 @@ _IR_VERSION = 8
 # Key of an ONNX model's metadata that says where its weights come from.
 WEIGHTS = "nasplug.weights"
 # A model with its weights inside is one protobuf message, which cannot be larger.
-LARGEST_BYTES = 2**31 - 2**20
+_LARGEST_BYTES = 2**31 - 2**20
 
 
 def network_model(
@@ -92,13 +91,13 @@ def check_batch(batch_size: int) -> None:
         raise InputError(f"batch size {batch_size} is not at least 1")
 
 
-def check_size(params: int, name: str) -> None:
+def check_size(params: float, name: str) -> None:
     """Check that so many float32 parameters fit into one ONNX file.
 
     Raises:
         InputError: If they do not.
     """
-    if params * FLOAT_BYTES > LARGEST_BYTES:
+    if params * FLOAT_BYTES > _LARGEST_BYTES:
         raise InputError(
             f"the weights of {name} need {params * FLOAT_BYTES / 1e9:.1f} GB, but an ONNX file "
             "holds at most 2 GB; choose a smaller network"

@@ -14,6 +14,7 @@ from nasplug.datasets.safe_pickle import NUMPY_SCALARS, load_pickle
 from nasplug.datasets.tables import Table
 from nasplug.search_spaces import space
 from nasplug.search_spaces.networks.gpt import GPTSpace
+from nasplug.search_spaces.networks.gpt_text import PUBLISHED, PUBLISHED_LISTS
 
 __all__ = ["BATCHES", "DEVICES", "JOULES", "import_cpu", "import_gpu", "import_perplexity"]
 
@@ -29,8 +30,6 @@ JOULES = 3_600.0
 _ALLOWED = NUMPY_SCALARS - {"_codecs.encode"}
 # Runs state the unit of each latency.
 _MILLISECONDS = {"s": 1e3, "ms": 1.0, "us": 1e-3}
-_WHOLE = {"embed": "sample_embed_dim", "layers": "sample_n_layer", "bias": "sample_bias"}
-_A_LAYER = {"heads": "sample_n_head", "mlp": "sample_mlp_ratio"}
 _PERPLEXITY = ("perplexity", "next_token_accuracy")
 
 
@@ -50,16 +49,16 @@ def _text(path: Path, row: int, opened: GPTSpace, arch: object) -> str:
 
     The benchmark drops layers from the end: `sample_layer_indices` counts up from 0.
     """
-    known = {*_WHOLE.values(), *_A_LAYER.values(), "sample_layer_indices"}
+    known = {*PUBLISHED.values(), *PUBLISHED_LISTS.values(), "sample_layer_indices"}
     if not isinstance(arch, dict) or arch.keys() != known:
         raise foreign(path, f"result {row} has no network of {opened.name}")
-    chosen = {name: arch[key] for name, key in _WHOLE.items()}
+    chosen = {name: arch[key] for name, key in PUBLISHED.items()}
     count = chosen["layers"]
     if type(count) is not int or type(chosen["bias"]) is not bool:
         raise foreign(path, f"result {row} has {shown(count)} layers")
     if arch["sample_layer_indices"] != list(range(count)):
         raise foreign(path, f"result {row} leaves other layers out than the last ones")
-    for name, key in _A_LAYER.items():
+    for name, key in PUBLISHED_LISTS.items():
         numbers = arch[key]
         if not isinstance(numbers, list) or len(numbers) < count:
             raise foreign(path, f"result {row} has {shown(numbers)} for {key}")

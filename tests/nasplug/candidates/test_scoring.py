@@ -60,7 +60,9 @@ def test_memory_and_size_are_those_of_the_precision() -> None:
     assert (made.feasible == (np.array(totals) <= 3)).all()
     assert "memory" in made.summary(0)["predicted"]
     assert "size" not in made.summary(0)["predicted"]
-    np.testing.assert_allclose(scored(is_timed=False).exactly("memory", [0]).shape, (1,))
+    # A quantity that the search has nothing to do with is computed when it is asked for.
+    others = scored(batch_size=4, precision="fp16", is_timed=False)
+    np.testing.assert_allclose(others.exactly("memory", [0, 2]), np.array(totals)[[0, 2]])
 
 
 def test_what_is_not_known_gets_a_sentence() -> None:
@@ -69,9 +71,11 @@ def test_what_is_not_known_gets_a_sentence() -> None:
     ):
         scored(("energy",))
     nb201 = space("nb201")
-    scoring = Scoring(nb201, ("memory",), None, (), 1, "cifar10", {})
-    with pytest.raises(InputError, match="nb201 has graphs of cells alone.*known: params, size"):
-        ListedCandidates(scoring, [nb201[0]], whole=True)
+    for name in ("memory", "energy"):
+        scoring = Scoring(nb201, (name,), None, (), 1, "cifar10", {})
+        sentence = f"graphs of cells alone, so the {name} of its networks .*known: params, size"
+        with pytest.raises(InputError, match=sentence):
+            ListedCandidates(scoring, [nb201[0]], whole=True)
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,9 @@ def test_other_quantities_are_limited_too(constraint: str, missed: str) -> None:
 @pytest.mark.parametrize(
     ("constraint", "reason"),
     [
-        ("accuracy>=5%", "no upper limit on a latency"),
-        ("fps<=4", "no upper limit on a latency"),
-        ("latency>=4ms", "no upper limit on a latency"),
+        ("accuracy>=5%", "neither an upper limit on a latency, nor a lower one on a throughput"),
+        ("fps<=4", "neither an upper limit on a latency, nor a lower one on a throughput"),
+        ("latency>=4ms", "neither an upper limit on a latency, nor a lower one on a throughput"),
         ("latency<4ms", "use <= or >="),
     ],
 )

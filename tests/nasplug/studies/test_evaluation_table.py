@@ -61,7 +61,7 @@ def test_language_models_are_judged_by_perplexity() -> None:
     from nasplug import hardware
 
     gpt, h100 = space("gpt:s"), hardware("H100")
-    metrics = ["perplexity", "latency_ms", "energy_j", "memory_mb"]
+    metrics = ["perplexity", "latency_ms", "energy_j", "allocated_mb"]
     table, members = open_table(gpt, "prefill", h100, 8, metrics)
     assert len(members) == 10_000
     assert members.quality == "perplexity"

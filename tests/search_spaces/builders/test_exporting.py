@@ -16,8 +16,9 @@ from torch import nn
 
 import nasplug
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.builders import built_networks, exporting
+from nasplug.search_spaces.builders import exporting
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+from nasplug.search_spaces.networks import onnx_model
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 
 
@@ -150,6 +151,6 @@ def test_what_cannot_be_written_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
             space.to_onnx(space.parse("w=4"), batch_size=2)
     with pytest.raises(InputError, match="not at least 1"):
         space.to_onnx(space.parse("w=4"), batch_size=0)
-    monkeypatch.setattr(built_networks, "LARGEST_BYTES", 100)
+    monkeypatch.setattr(onnx_model, "_LARGEST_BYTES", 100)
     with pytest.raises(InputError, match="at most 2 GB"):
         space.to_onnx(space.parse("w=4"))
