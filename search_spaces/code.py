@@ -35,22 +35,26 @@ def network_code(
 
     Args:
         template: Name of the template, such as `"nb201"`.
-        constants: Values of the template's constants by name; `"IMAGE"` is the shape of an image.
+        constants: Values of the template's constants by name; `"IMAGE"` is the shape of an image,
+            `"LENGTH"` the number of tokens that a language model reads.
         name: Name of the architecture.
         text: Text of the architecture, as its space reads it.
-        costs: `"params"` and `"flops"`, the multiply-accumulates of one image.
+        costs: `"params"` and `"flops"`, the multiply-accumulates of one image or sequence.
         folded: Whether the parameters are counted with batch normalisations folded into the
             convolutions before them, as they run on a device.
 
     Returns:
         The text of a Python file.
     """
-    image = "x".join(map(str, constants["IMAGE"]))
+    if "IMAGE" in constants:
+        read = f"an image of {'x'.join(map(str, constants['IMAGE']))}"
+    else:
+        read = f"a sequence of {constants['LENGTH']:,} tokens"
     counting = f" ({_FOLDED})" if folded and "Norm" in _source(template) else ""
     about = [
         f"Architecture: {text}",
         f"Parameters: {costs['params']:,.0f}{counting}",
-        f"Multiply-accumulates: {costs['flops']:,.0f} for an image of {image}",
+        f"Multiply-accumulates: {costs['flops']:,.0f} for {read}",
         "Weights: random, until the network is trained",
     ]
     return filled(template, constants, name, "\n".join(about))

@@ -225,7 +225,8 @@ class SearchSpace(ABC):
         """Write the code of the network, to be trained: a Python file that needs PyTorch alone.
 
         It defines a subclass `Network` of `torch.nn.Module` with an argument `num_classes`, and the
-        constants `IMAGE`, the shape of an image, and `CLASSES`.
+        constants `IMAGE`, the shape of an image, and `CLASSES`. For a language model the argument
+        is `vocabulary`, and the constants `LENGTH`, the tokens of a sequence, and `VOCABULARY`.
 
         Args:
             arch: A member of this space.

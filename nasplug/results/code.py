@@ -79,13 +79,12 @@ def training_program(space: SearchSpace, dataset: str, file: str, text: str) -> 
         file: Name of the file of its code.
         text: The code.
     """
-    side = _IMAGE.search(text)
-    is_small = side is not None and int(side[1]) <= _SMALL
-    constants = {
-        "NETWORK": file,
-        "SPACE": space.name,
-        "IMAGE_SET": dataset,
-        "IMAGES": _FEW if is_small else _FEWER,
-    }
-    program = filled("train", constants)
+    constants: dict[str, str | int] = {"NETWORK": file, "SPACE": space.name}
+    if space.quality == "perplexity":
+        program = filled("train_tokens", constants | {"TASK": dataset})
+    else:
+        side = _IMAGE.search(text)
+        is_small = side is not None and int(side[1]) <= _SMALL
+        images = _FEW if is_small else _FEWER
+        program = filled("train", constants | {"IMAGE_SET": dataset, "IMAGES": images})
     return program.replace("--space SPACE", f"--space {shlex.quote(space.name)}")

@@ -344,7 +344,8 @@ def _check_code(space: Calls, arch: Architecture) -> None:
         expect_refusal(lambda: space.space.to_code(arch), "to_code of a space that writes no code")
         return
     code = space.to_code(arch)
-    missing = [name for name in ("Network", "IMAGE", "CLASSES") if name not in code]
+    sizes = ("LENGTH", "VOCABULARY") if space.quality == "perplexity" else ("IMAGE", "CLASSES")
+    missing = [name for name in ("Network", *sizes) if name not in code]
     expect(not missing, f"the code that to_code writes lacks {', '.join(missing)}")
 
 

@@ -104,8 +104,9 @@ class Family:
         write: The benchmark's own text for an architecture; None for `name=value` pairs.
         read: Reads the benchmark's own text to choices; None for a text of another form, which is
             then read as `name=value` pairs; raises InputError.
-        code: The template of the network's code, and the values of its constants; None if there is
-            no template.
+        code: The template of the network's code, and the values of its constants, for choices and
+            one of the values of `tasks`; None if there is no template. Constants of images are
+            added.
     """
 
     name: str
@@ -117,7 +118,7 @@ class Family:
     identity: Callable[[Choices], str] | None = None
     write: Callable[[Choices], str] | None = None
     read: Callable[[str], Choices | None] | None = None
-    code: Callable[[Choices, Task], Code] | None = None
+    code: Callable[[Choices, Any], Code] | None = None
 
     def __post_init__(self) -> None:
         earlier: dict[str, Decision] = {}

@@ -20,6 +20,7 @@ from nasplug.search_spaces.networks.gpt_model import LanguageModel, Tokens
 from nasplug.search_spaces.networks.gpt_network import LanguageModelBuilder
 from nasplug.search_spaces.networks.gpt_text import FORM, read_text, write_text
 from nasplug.search_spaces.networks.network_space import NetworkSpace
+from nasplug.search_spaces.space import Architecture
 
 __all__ = ["SCALES", "GPTChoices", "GPTSpace", "gpt", "gpt_graph"]
 
@@ -162,6 +163,7 @@ class GPTChoices:
             start=lambda tokens, chosen: LanguageModelBuilder(self.model(chosen), tokens),
             write=write_text,
             read=read_text,
+            code=lambda chosen, tokens: ("gpt", self.model(chosen).constants(tokens)),
         )
 
 
@@ -215,6 +217,10 @@ class GPTSpace(NetworkSpace):
         self.choices = choices
         text = choices.text
         super().__init__(choices.family(), name or (f"{_NAME}:{text}" if text else _NAME))
+
+    def to_code(self, arch: Architecture, task: str | None = None) -> str:
+        """The code of the network, which trains on whole prompts; see `SearchSpace.to_code`."""
+        return super().to_code(arch, "prefill" if task == "decode" else task)
 
     def _form(self) -> str:
         return f"{FORM}, or one of {', '.join(self.standards)}"

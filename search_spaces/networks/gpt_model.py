@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["LanguageModel", "Tokens"]
 
@@ -55,6 +56,19 @@ class LanguageModel:
             count += e * projected + heads * width * e + matrices * ratio * e * e + 4 * e
             count += bias * (projected + e + (matrices - 1) * ratio * e + e)
         return count
+
+    def constants(self, tokens: Tokens) -> dict[str, Any]:
+        """Constants of the template of its code, by name."""
+        return {
+            "VOCABULARY": self.vocabulary,
+            "LENGTH": tokens.length,
+            "EMBED": self.embed,
+            "LAYERS": tuple(zip(self.heads, self.ratios, strict=True)),
+            "HEAD_SIZE": self.head_size,
+            "KV_HEADS": self.kv_heads,
+            "BIAS": self.has_bias,
+            "GATED": self.is_gated,
+        }
 
 
 @dataclass(frozen=True)

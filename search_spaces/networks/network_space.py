@@ -281,19 +281,21 @@ class NetworkSpace(SearchSpace):
         if self.family.code is None:
             return super().to_code(arch, task)
         builder, output = self._built(arch, task)
-        assert isinstance(builder, NetworkBuilder), "only networks of images have templates"
-        classes = self.family.tasks[self.tasks[0] if task is None else task].classes
-        # A decision may set the side of the images.
-        images = Task(builder.side(builder.input), classes)
-        template, constants = self.family.code(self._chosen(self._digits(arch)), images)
+        size = self.family.tasks[self.tasks[0] if task is None else task]
+        constants: dict[str, Any] = {}
+        if isinstance(builder, NetworkBuilder):
+            # A decision may set the side of the images.
+            size = Task(builder.side(builder.input), size.classes)
+            constants = {"IMAGE": (3, size.side, size.side), "CLASSES": size.classes}
+        template, own = self.family.code(self._chosen(self._digits(arch)), size)
         graph = builder.graph(output)
         return network_code(
             template,
-            {"IMAGE": (3, images.side, images.side), "CLASSES": images.classes, **constants},
+            constants | dict(own),
             arch.arch_id,
             arch.text,
             {name: graph.total(name) for name in ("params", "flops")},
-            folded=True,
+            folded=isinstance(builder, NetworkBuilder),
         )
 
 

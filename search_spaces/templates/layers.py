@@ -1,9 +1,15 @@
-"""Layers that several networks have; an exported file holds those that its network needs."""
+"""Definitions that several templates share; an exported file holds those that it needs."""
 
+import importlib.util
+import json
+import tempfile
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class ConvNorm(nn.Sequential):
@@ -158,3 +164,42 @@ def print_size(network: nn.Module, image: tuple[int, int, int]) -> None:
     print(f"parameters: {trained:,}")
     print(f"parameters, batch normalisations folded: {trained - folded:,}")
     print(f"multiply-accumulates: {macs:,}")
+
+
+def print_token_size(network: nn.Module, length: int) -> None:
+    """Print the output's shape, the parameters, and the costs of one sequence of tokens."""
+    # Shapes are enough to count; half of the operations of a product are multiplications.
+    network = network.to("meta")
+    tokens = torch.zeros(1, length, dtype=torch.long, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        output = network(tokens)
+    print(f"output: {tuple(output.shape)}")
+    print(f"parameters: {sum(p.numel() for p in network.parameters()):,}")
+    print(f"multiply-accumulates: {counter.get_total_flops() // 2:,}")
+
+
+def load(path: Path) -> Any:
+    """Load a file that defines `Network`."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def module_of(argument: str, space_name: str, task: str) -> Any:
+    """Load a file, or the code of an architecture or of a trial's parameters in JSON."""
+    if argument.endswith(".py"):
+        return load(Path(argument))
+    import nasplug
+
+    space = nasplug.space(space_name)
+    if argument.startswith("{"):
+        arch = space.from_params(json.loads(argument))
+    else:
+        arch = space.parse(argument)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.py"
+        path.write_text(space.to_code(arch, task), encoding="utf-8")
+        return load(path)

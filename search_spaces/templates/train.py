@@ -8,16 +8,15 @@ A search runs the program for each trial; it then needs nasplug to build other n
     nasplug search --space SPACE --evaluate command "python train.py {arch}"
 """
 
-import importlib.util
 import json
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from nasplug.search_spaces.templates.layers import module_of
 
 NETWORK = "network.py"
 SPACE = "nb201"
@@ -94,38 +93,12 @@ def accuracy(network: nn.Module, images: TensorDataset) -> float:
     return 100 * right / len(images)
 
 
-def load(path: Path) -> Any:
-    """Load a file that defines `Network`, and `IMAGE`, the shape of an image."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def module_of(argument: str) -> Any:
-    """Load a file, or the code of an architecture or of a trial's parameters in JSON."""
-    if argument.endswith(".py"):
-        return load(Path(argument))
-    import nasplug
-
-    space = nasplug.space(SPACE)
-    if argument.startswith("{"):
-        arch = space.from_params(json.loads(argument))
-    else:
-        arch = space.parse(argument)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.py"
-        path.write_text(space.to_code(arch, IMAGE_SET), encoding="utf-8")
-        return load(path)
-
-
 def main() -> None:
     """Train the network that the command line names, and print its accuracy."""
     torch.manual_seed(SEED)
     file = str(Path(__file__).parent / NETWORK)
-    module = module_of(sys.argv[1] if len(sys.argv) > 1 else file)
+    argument = sys.argv[1] if len(sys.argv) > 1 else file
+    module = module_of(argument, SPACE, IMAGE_SET)
     training, validation, classes = data(module.IMAGE)
     network = module.Network(num_classes=classes).to(DEVICE)
     train(network, training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -35,6 +36,10 @@ SMALL = {
     "macro": "01020100",
     "nnlqp:nasbench201": "|nor_conv_1x1~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
 }
+TINY = (
+    "gpt:embed=16|32,layers=1..2,heads=2|4,kv_heads=0|2,gated=0|1,"
+    "vocabulary=50,context=12,head_size=8"
+)
 
 
 @cache
@@ -153,19 +158,21 @@ def test_networks_train(name: str) -> None:
 
 def test_code_is_formatted_and_needs_torch_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for name in SPACES:
+    for number, name in enumerate((*SPACES, "gpt:s", TINY)):
         space = nasplug.space(name)
         for k, arch in enumerate((small(name), *(space.sample(rng) for _ in range(3)))):
             code = space.to_code(arch)
-            (tmp_path / f"{name.replace(':', '_')}_{k}.py").write_text(code, encoding="utf-8")
+            (tmp_path / f"network_{number}_{k}.py").write_text(code, encoding="utf-8")
             imported = {
                 str(getattr(node, "module", None) or node.names[0].name).split(".")[0]
                 for node in ast.walk(ast.parse(code))
                 if isinstance(node, ast.Import | ast.ImportFrom)
             }
             assert imported <= {"itertools", "torch"}
-    program = filled("train", {"NETWORK": "macro_0.py", "SPACE": "macro"})
+    program = filled("train", {"NETWORK": "network_0_0.py", "SPACE": "macro"})
     (tmp_path / "train.py").write_text(program, encoding="utf-8")
+    program = filled("train_tokens", {"NETWORK": "network_0_0.py", "SPACE": "gpt:s"})
+    (tmp_path / "train_tokens.py").write_text(program, encoding="utf-8")
     # Unused imports and unknown names are mistakes of the filling.
     for words in (["format", "--check"], ["check", "--select", "F,I"]):
         done = subprocess.run(
@@ -186,6 +193,115 @@ def test_a_module_that_is_run_prints_its_size(capsys: pytest.CaptureFixture[str]
     assert lines[0] == "output: (1, 10)"
     assert lines[2].endswith(f"folded: {graph.total('params'):,.0f}")
     assert lines[3] == f"multiply-accumulates: {graph.total('flops'):,.0f}"
+
+
+def test_language_models_have_the_counts_of_their_graphs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, count in (("gpt:s", 2), ("gpt:m,length=64", 1), (TINY, 4)):
+        space = nasplug.space(name)
+        for arch in (space.sample(rng) for _ in range(count)):
+            code, graph = space.to_code(arch), space.to_graph(arch)
+            params, macs = graph.total("params"), graph.total("flops")
+            # Weights would take seconds to draw.
+            with torch.device("meta"):
+                run(code, "__main__")
+            shape, *counts = capsys.readouterr().out.splitlines()
+            length, words = space.choices.tokens, space.choices.vocabulary
+            assert shape == f"output: (1, {length}, {words})"
+            assert counts == [f"parameters: {params:,.0f}", f"multiply-accumulates: {macs:,.0f}"]
+            assert f"\nParameters: {params:,.0f}\n" in code
+            assert f"accumulates: {macs:,.0f} for a sequence of {length:,} tokens\n" in code
+            assert space.to_code(arch, "decode") == code
+
+
+# Names of a layer's weights in the ONNX models, and in the module.
+WEIGHTS = {
+    "norm_{}_scale": "norm_1.weight",
+    "norm_{}_shift": "norm_1.bias",
+    "mlp_norm_{}_scale": "norm_2.weight",
+    "mlp_norm_{}_shift": "norm_2.bias",
+    "qkv_{}_": "attention.qkv.",
+    "joined_{}_": "attention.project.",
+    "first_{}_": "mlp.first.",
+    "raised_{}_": "mlp.raised.",
+    "last_{}_": "mlp.last.",
+}
+
+
+def module_names(layers: int) -> dict[str, str]:
+    """Names of the weights of a module, by their names in an ONNX model."""
+    whole = {"embedding": "embedding.weight", "words": "words.weight"}
+    whole |= {"norm_scale": "norm.weight", "norm_shift": "norm.bias"}
+    for layer in range(layers):
+        for name, place in WEIGHTS.items():
+            kinds = ("weight", "bias") if name.endswith("_") else ("",)
+            for kind in kinds:
+                whole[name.format(layer + 1) + kind] = f"blocks.{layer}.{place}{kind}"
+    return whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "embed=16,bias=1,kv_heads=0,gated=1,heads=24,mlp=23",
+        "embed=32,bias=0,kv_heads=2,gated=0,heads=42,mlp=42",
+    ],
+)
+def test_language_models_score_as_their_onnx_models(text: str) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    space = nasplug.space(TINY)
+    arch = space.parse(text)
+    network = run(space.to_code(arch)).Network()
+    model = space.to_onnx(arch, batch_size=2)
+    torch.manual_seed(0)
+    weights = {name: p.data.normal_(std=0.5) for name, p in network.named_parameters()}
+    written = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name, place in module_names(layers=2).items():
+        assert (name in written) == (place in weights)
+        if name in written:
+            # An ONNX model multiplies from the other side.
+            is_linear = weights[place].dim() == 2 and name != "embedding"
+            values = weights[place].T if is_linear else weights[place]
+            assert list(values.shape) == list(written[name].dims)
+            written[name].raw_data = values.contiguous().numpy().tobytes()
+            del weights[place]
+    assert not weights
+    tokens = torch.randint(50, (2, 12))
+    session = runtime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (expected,) = session.run(["output"], {"tokens": tokens.numpy()})
+    with torch.no_grad():
+        scores = network(tokens)
+        earlier = network(tokens[:, :7])
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(scores.numpy(), expected, atol=1e-4)
+    torch.testing.assert_close(scores[:, :7], earlier, atol=1e-4, rtol=0)
+
+
+def test_language_models_train_by_the_program_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = nasplug.space(TINY)
+    (tmp_path / "net.py").write_text(space.to_code(space.standard), encoding="utf-8")
+    random = torch.randint(50, (200,), generator=torch.Generator().manual_seed(0))
+    names: dict[str, Any] = {"__name__": "train", "__file__": str(tmp_path / "train.py")}
+    constants = {"NETWORK": "net.py", "SPACE": TINY, "STEPS": 2}
+    exec(compile(filled("train_tokens", constants), "train", "exec"), names)
+    names["data"] = lambda: (random[:150], random[150:], 50)
+    perplexities = []
+    for argument in ([], [space.standard.text], [json.dumps(space.to_params(space.standard))]):
+        monkeypatch.setattr(sys, "argv", ["train.py", *argument])
+        names["main"]()
+        perplexities.append(json.loads(capsys.readouterr().out)["perplexity"])
+    # Equal seeds train equal networks; random tokens cannot be foretold.
+    assert perplexities == [perplexities[0]] * 3
+    assert 40 < perplexities[0] < 80
+    training, validation, words = run(filled("train_tokens", {})).data()
+    assert len(training) > len(validation) > 129
+    assert max(training.max(), validation.max()) < words
 
 
 def test_parts_and_unions_write_the_code_of_their_networks() -> None:
