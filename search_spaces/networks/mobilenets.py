@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from nasplug.search_spaces.networks.blocks import (
@@ -104,19 +105,14 @@ def _stages_and_head(
     return classifier(net, x, classes)
 
 
-def _coder(template: str, stages: tuple[_Stage, ...]) -> Callable[[Choices, Task], Code]:
-    """Make the `code` of a family."""
-
-    def code(chosen: Choices, images: Task) -> Code:
-        stem: tuple[int, ...] = (make_divisible(32 * chosen["w_0"]), chosen["k_0"])
-        rows: list[tuple[int, ...]] = [block[:-1] for block in _blocks(stages, chosen)]
-        if template == "mnasnet":
-            stem = (*stem, make_divisible(16 * chosen["w_0"]))
-            excited = [chosen[f"se_{block.stage}"] for block in _blocks(stages, chosen)]
-            rows = [(*row, is_excited) for row, is_excited in zip(rows, excited, strict=True)]
-        return template, {"STEM": stem, "HEAD": _head(stages, chosen), "BLOCKS": tuple(rows)}
-
-    return code
+def _code(template: str, stages: tuple[_Stage, ...], chosen: Choices, images: Task) -> Code:
+    stem: tuple[int, ...] = (make_divisible(32 * chosen["w_0"]), chosen["k_0"])
+    rows: list[tuple[int, ...]] = [block[:-1] for block in _blocks(stages, chosen)]
+    if template == "mnasnet":
+        stem = (*stem, make_divisible(16 * chosen["w_0"]))
+        excited = [chosen[f"se_{block.stage}"] for block in _blocks(stages, chosen)]
+        rows = [(*row, is_excited) for row, is_excited in zip(rows, excited, strict=True)]
+    return template, {"STEM": stem, "HEAD": _head(stages, chosen), "BLOCKS": tuple(rows)}
 
 
 def _excitation(channels: int, activation: Layer) -> Layer:
@@ -146,7 +142,7 @@ MOBILENETV2 = Family(
     _decisions(_MOBILENETV2, (1, 3, 4, 6)),
     _mobilenetv2,
     standards={"mobilenetv2": {}},
-    code=_coder("mobilenetv2", _MOBILENETV2),
+    code=partial(_code, "mobilenetv2", _MOBILENETV2),
 )
 
 _MNASNET = (
@@ -179,7 +175,7 @@ MNASNET = Family(
     ),
     _mnasnet,
     standards={"mnasnet1.0": {}},
-    code=_coder("mnasnet", _MNASNET),
+    code=partial(_code, "mnasnet", _MNASNET),
 )
 
 _EFFICIENTNET = (
@@ -207,5 +203,5 @@ EFFICIENTNET = Family(
     _decisions(_EFFICIENTNET, (1, 3, 4, 6)),
     _efficientnet,
     standards={"efficientnet_b0": {}},
-    code=_coder("efficientnet", _EFFICIENTNET),
+    code=partial(_code, "efficientnet", _EFFICIENTNET),
 )

@@ -331,8 +331,8 @@ def test_study_that_does_not_fit(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"objectives": ("accuracy", "energy")}, "unknown objective 'energy'"),
-        ({"objectives": ("accuracy", "accuracy")}, "two different ones"),
+        ({"objectives": ("accuracy", "beauty")}, "unknown objective 'beauty'"),
+        ({"objectives": ("accuracy", "accuracy")}, "up to 4 different ones"),
         ({"objectives": ()}, "choose one"),
         ({"batch_size": 0}, "batch size 0"),
         ({"dataset": "mnist"}, "unknown image set 'mnist'"),
