@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from experiments.campaign import Campaign, Options
 from experiments.common import SPLIT_SEED, ZOO, Array, covered, provenance
 from nasplug import datasets
-from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predicting.zoo import GPT_PERPLEXITY, ArchitecturePredictor
 from nasplug.predictors.accuracy.language_gp import LanguageGP
 from nasplug.predictors.features.language_models import LanguageModels
 from nasplug.search_spaces import space
@@ -43,7 +43,6 @@ METHODS = (COUNT, "ridge", "random forest", "gradient boosting", "gaussian proce
 TUNED = 300
 CHOSEN_FROM = 1_000
 VALIDATED = 0.2
-NAME = "gpt-perplexity"
 
 
 @cache
@@ -175,9 +174,9 @@ def ship() -> None:
             "mean_absolute_error": round(float(np.abs(mean - wanted).mean()), 4),
             "coverage": round(float(covered(predicted, wanted).mean()), 4),
         }
-    ArchitecturePredictor(NAME, space("gpt:s"), predictor).save(
-        ZOO / NAME,
-        name=NAME,
+    ArchitecturePredictor(GPT_PERPLEXITY, space("gpt:s"), predictor).save(
+        ZOO / GPT_PERPLEXITY,
+        name=GPT_PERPLEXITY,
         description="OpenWebText perplexity of HW-GPT-Bench's language models with the weights of "
         "a super-network",
         training={

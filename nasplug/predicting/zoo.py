@@ -19,6 +19,7 @@ from nasplug.predictors.features.runtimes import known_way
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.errors import closest
+from nasplug.search_spaces.networks.gpt import SCALES
 from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nasplug.predictors.accuracy.pretraining import Encoder
 
 __all__ = [
+    "GPT_PERPLEXITY",
     "KINDS",
     "NETWORK_LATENCY",
     "ArchitecturePredictor",
@@ -51,7 +53,7 @@ _ENCODER = "-encoder"
 _SUFFIX = ".safetensors"
 # Name of the predictor of the perplexities of all scales of HW-GPT-Bench, and their spaces.
 GPT_PERPLEXITY = "gpt-perplexity"
-_SCALES = frozenset({"gpt:s", "gpt:m", "gpt:l"})
+_SCALES = frozenset(f"gpt:{scale}" for scale in SCALES)
 
 
 class Scorer(Protocol):
