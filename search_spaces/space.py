@@ -242,7 +242,9 @@ class SearchSpace(ABC):
             >>> "class Network(nn.Module):" in code
             True
         """
-        raise InputError(f"space {self.name} writes no code of its networks")
+        raise InputError(
+            f"space {self.name} writes no code: the function that builds its networks is the code"
+        )
 
     @property
     @abstractmethod

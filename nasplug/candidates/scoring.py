@@ -311,7 +311,8 @@ class Scoring:
             return MemoryScorer(self.way)
         if quantity == "energy":
             device = "" if self.hardware is None else f" on {self.hardware.name}"
-            known = [name for name in QUANTITIES if name != "energy"]
+            others = {"energy", *QUALITIES} - {self.space.quality}
+            known = [name for name in QUANTITIES if name not in others]
             raise InputError(
                 f"the energy of {self.space.name}'s networks{device} is not known; known: "
                 f"{', '.join(known)}"

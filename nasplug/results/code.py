@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
-from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces.code import filled
 
 __all__ = ["TRAINING", "check_code", "codes", "training_program"]
@@ -27,11 +26,9 @@ def check_code(space: SearchSpace) -> None:
         InputError: If it does not.
     """
     if not space.writes_code:
-        # The space of a function has no name among the installed ones.
-        is_installed = space.name.partition(":")[0] in space_names()
-        reason = ": the function that builds its networks is itself the code that trains"
         raise InputError(
-            f"space {space.name!r} writes no code{'' if is_installed else reason}; leave out --code"
+            f"space {space.name!r} writes no code: the function that builds its networks is itself "
+            "the code that trains; leave out --code"
         )
 
 

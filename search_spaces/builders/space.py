@@ -325,12 +325,6 @@ class BuilderSpace(SearchSpace):
         self._check_task(task)
         return self._networks.onnx_model(self.path(arch), seed, batch_size)
 
-    def to_code(self, arch: Architecture, task: str | None = None) -> str:
-        """Refuse: a function of the user's is code already; see `SearchSpace.to_code`."""
-        raise InputError(
-            f"space {self.name} writes no code: the function that builds its networks is the code"
-        )
-
     def _check_task(self, task: str | None) -> None:
         if task not in (None, *self.tasks):
             raise InputError(f"unknown image set {task!r}; {self.name} has {self.tasks[0]}")

@@ -217,7 +217,6 @@ def test_the_command_writes_onnx_files(tmp_path: Path) -> None:
         (["timm:resnet50", "--code"], "resnet50 was trained in several ways; name one"),
         (["timm:resnet50.a1_in1k", "7", "--code"], "cannot be written together"),
         (["width=8", "--code", "--space", "net.py:build"], "'net.build' writes no code: the func"),
-        (["smallest", "--code", "--space", "gpt:s"], "space 'gpt:s' writes no code; leave out"),
     ],
 )
 def test_what_cannot_be_written_is_said_in_a_sentence(
