@@ -19,6 +19,7 @@ __all__ = [
     "checksum_of",
     "counted",
     "is_number",
+    "number_text",
     "read_whole",
     "row_checksum",
     "shortened",
@@ -138,3 +139,14 @@ def check_row(header: Sequence[str], cells: Sequence[str], where: str) -> None:
             f"{where} was changed after nasplug measure wrote it; remove the line, or remove the "
             f"column {CHECKSUM} if the change is right"
         )
+
+
+def number_text(value: float) -> str:
+    """Text of a number: four significant digits, and all digits before the point of a large one.
+
+    Example:
+        >>> from nasplug.text import number_text
+        >>> number_text(0.33318), number_text(10687.4)
+        ('0.3332', '10,687')
+    """
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"

@@ -73,6 +73,11 @@ def space(
         >>> len(own), own.parse("width=16").text
         (16, 'width=16')
     """
+    if isinstance(name, str) and name.endswith(".py"):
+        raise InputError(
+            f"{name!r} does not say which of its functions builds the networks; name it behind a "
+            f"colon, such as {name + ':build'!r}"
+        )
     if isinstance(name, str) and not is_builder(name):
         if example is not None or label is not None:
             raise InputError(

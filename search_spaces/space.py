@@ -243,7 +243,8 @@ class SearchSpace(ABC):
             True
         """
         raise InputError(
-            f"space {self.name} writes no code: the function that builds its networks is the code"
+            f"space {self.name} writes no code of its networks; a function that builds them is "
+            "itself the code"
         )
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.commands.common import command_line, complain, print_json, print_table
 from nasplug.search_spaces.errors import InputError
+from nasplug.text import number_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,9 +128,9 @@ def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
         latency, interval, rate = "–", "", ""
         if not math.isnan(row["latency_ms"]):
             usable = is_usable(row["lower_ms"], row["upper_ms"])
-            texts = [f"{row[k]:.4g}" if usable else magnitude(row[k]) for k in _ENDS]
+            texts = [number_text(row[k]) if usable else magnitude(row[k]) for k in _ENDS]
             latency, interval = texts[0], f"{texts[1]}–{texts[2]}"
-            rate = f"{row['images_per_second']:,.4g}" if usable else ""
+            rate = number_text(row["images_per_second"]) if usable else ""
         measured = row["measured_ms"]
         way = Way(row["runtime"], row["precision"], row["unit"], row["threads"])
         rows.append(
@@ -141,8 +142,8 @@ def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
                 "latency ms": latency,
                 "90 % interval": interval,
                 "images/s": rate,
-                "memory MB": "" if latency == "–" else f"{row['memory_mb']:.4g}",
-                "measured ms": "" if math.isnan(measured) else f"{measured:.4g}",
+                "memory MB": "" if latency == "–" else number_text(row["memory_mb"]),
+                "measured ms": "" if math.isnan(measured) else number_text(measured),
             }
         )
     if not any(row["measured ms"] for row in rows):
@@ -202,10 +203,10 @@ def print_devices_for(network: str, options: Mapping[str, Any], as_json: bool) -
                 "year": str(row["year"]),
                 "W": f"{row['power_w']:g}",
                 "run in": way_name(way.text),
-                "latency ms": f"{row['latency_ms']:.4g}",
-                "90 % interval": f"{row['lower_ms']:.4g}–{row['upper_ms']:.4g}",
-                "images/s": f"{row['images_per_second']:,.0f}",
-                "memory MB": f"{row['memory_mb']:.4g}",
+                "latency ms": number_text(row["latency_ms"]),
+                "90 % interval": f"{number_text(row['lower_ms'])}–{number_text(row['upper_ms'])}",
+                "images/s": number_text(row["images_per_second"]),
+                "memory MB": number_text(row["memory_mb"]),
                 "probability": f"{row['probability']:.2f}",
             }
         )

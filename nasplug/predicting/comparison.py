@@ -155,14 +155,14 @@ def _rows(
     for name, network in named.items():
         reader = Reader(network, example)
         # A network that cannot be read ends the comparison.
-        reader(None)
+        params = int(reader(None)[0].total("params"))
         for device, size, way in product(devices, sizes, ways):
             try:
                 with torch.device("cpu"):
                     predictor, used = chosen_way(None, device, size or 1, way, reader.is_file)
                 found = answer(reader(used), reader.is_file, device, size, predictor, used)
             except InputError as error:
-                yield _refused(name, device, size, way, str(error))
+                yield _refused(name, device, size, way, str(error)) | {"params": params}
             else:
                 yield _row(name, found)
 
@@ -210,7 +210,6 @@ def _refused(
             "precision": asked.precision,
             "unit": asked.unit,
             "threads": asked.threads,
-            "params": 0,
             "note": reason,
         }
     )

@@ -14,6 +14,7 @@ from nasplug.predicting.own_network import batch_note, held_precision, precision
 from nasplug.predictors.features.runtimes import EAGER, parse_way
 from nasplug.quantities import QUANTITIES, images_per_second
 from nasplug.search_spaces import Graph
+from nasplug.text import number_text
 
 if TYPE_CHECKING:
     from nasplug.measurements.nearest import NearMeasurement
@@ -172,7 +173,7 @@ class NetworkPrediction:
         name = f"latency on {self.hardware.name}, {batch}, ms"
         ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
         costs = {
-            "images/s": f"{self.images_per_second:,.4g}" if self.usable else "",
+            "images/s": number_text(self.images_per_second) if self.usable else "",
             "memory MB": QUANTITIES["memory"].cell(self.memory.total),
             "MFLOPs": f"{self.graph.total('flops') / 1e6:,.1f}",
             "params": QUANTITIES["params"].cell(self.graph.total("params")),

@@ -10,7 +10,7 @@ from nasplug.predicting.intervals import is_usable, magnitude
 from nasplug.predicting.known_networks import known_accuracy
 from nasplug.predictors.features.runtimes import Way, way_name
 from nasplug.reports.page import filled_html
-from nasplug.text import counted
+from nasplug.text import counted, number_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ def _cells(row: Mapping[str, Any], accuracy: float | None) -> dict[str, Cell]:
     shown = _is_shown(row)
     latency, interval = "–", ""
     if is_known:
-        latency, *ends = (_text(row[end]) if shown else magnitude(row[end]) for end in _ENDS)
+        latency, *ends = (number_text(row[end]) if shown else magnitude(row[end]) for end in _ENDS)
         interval = f" ({'–'.join(ends)})"
     return {
         "network": (row["network"], row["network"]),
@@ -137,12 +137,7 @@ def _cells(row: Mapping[str, Any], accuracy: float | None) -> dict[str, Cell]:
 def _number(value: float | None) -> Cell:
     if value is None or math.isnan(value):
         return None, ""
-    return value, _text(value)
-
-
-def _text(value: float) -> str:
-    """A number with four significant digits, and with all digits of a large one."""
-    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
+    return value, number_text(value)
 
 
 def _point(

@@ -27,8 +27,8 @@ def check_code(space: SearchSpace) -> None:
     """
     if not space.writes_code:
         raise InputError(
-            f"space {space.name!r} writes no code: the function that builds its networks is itself "
-            "the code that trains; leave out --code"
+            f"space {space.name!r} writes no code of its networks; leave out --code (a function of "
+            "yours that builds networks is itself the code that trains)"
         )
 
 

@@ -171,7 +171,10 @@ class SearchResult:
         """One line with the search's space, image set, device, constraints and extent."""
         device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
         device += f", {way_name(self.runtime)}" if self.runtime else ""
-        limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
+        limits = "".join(
+            f", {c}" + f" (probability {c.probability:g})" * (c.name in RISKY)
+            for c in self.constraints
+        )
         quality = "" if self.quality is None else f"; {self.quality}"
         return f"{self.space}, {self.dataset}{device}{limits}: {self._extent()}{quality}"
 

@@ -318,5 +318,5 @@ def test_a_space_without_code_says_where_it_is() -> None:
     space = nasplug.space(lambda trial: nn.Linear(4, trial.suggest_int("width", 1, 3)), "1x4")
     arch = space.parse("width=2")
     assert not space.writes_code
-    with pytest.raises(InputError, match="the function that builds its networks is the code"):
+    with pytest.raises(InputError, match="a function that builds them is itself the code"):
         space.to_code(arch)

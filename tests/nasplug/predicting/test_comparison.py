@@ -51,6 +51,7 @@ def test_what_a_device_lacks_has_the_reason():
     assert np.isnan(table["latency_ms"][0])
     assert "computes nothing in bf16" in table["note"][0]
     assert table["note"][1] == ""
+    assert table["params"][0] == table["params"][1] > 11e6
     with pytest.raises(InputError, match="computes nothing in bf16"):
         nasplug.compare("timm:resnet18", "GTX 1080 Ti", precision="bf16")
 

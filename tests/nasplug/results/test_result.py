@@ -159,7 +159,9 @@ def test_a_limit_on_latencies_of_which_the_magnitude_alone_is_known_is_said(tmp_
 
 
 def test_more_parameters_as_a_proxy(find: Find) -> None:
-    result = find(proxy="params", n_trials=3)
+    limits = ("latency<=99s", "params<=9G")
+    result = find(constraints=limits, proxy="params", n_trials=3)
+    assert "latency<=99000ms (probability 0.9), params<=9000000000: " in result.heading()
     assert [o.name for o in result.objectives] == ["params", "latency"]
     assert "params (proxy)" in result.to_text()
     assert "quality is a proxy: parameters" in result.heading()

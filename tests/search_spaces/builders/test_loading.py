@@ -59,3 +59,8 @@ def test_what_cannot_be_loaded(folder: Path, text: str, content: str | None, rea
         (folder / text.partition(":")[0]).write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=reason):
         load_builder(text)
+
+
+def test_a_file_without_its_function_is_no_space() -> None:
+    with pytest.raises(InputError, match="does not say which of its functions.*'net.py:build'"):
+        nasplug.space("net.py")
