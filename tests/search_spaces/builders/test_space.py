@@ -324,7 +324,7 @@ class _Counting:
         (_shapeless, r"cannot be read: linear of tensors of shapes [^/]* fails: "),
         (_other_choices, r"test_space.py, line \d+\) offers choices for the parameter 'width'"),
         (_Counting(), "must depend on the trial's suggestions alone"),
-        ("my_net.py", "unknown search space"),
+        ("my_net.py", "name it behind a colon"),
         (3, "is no function"),
     ],
 )
