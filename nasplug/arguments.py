@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from nasplug.search_spaces import Architecture, FiniteSpace, InputError, SearchSpace
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces import space as space_named
 
@@ -17,7 +16,6 @@ __all__ = [
     "ONNX_FILES",
     "OWN_NETWORKS",
     "can_export",
-    "checked_architecture",
     "checked_count",
     "checked_dataset",
     "checked_probability",
@@ -82,30 +80,6 @@ def checked_dataset(space: SearchSpace, dataset: str | None) -> str:
             f"unknown image set {dataset!r}; space {space.name} has {', '.join(space.tasks)}"
         )
     return dataset
-
-
-def checked_architecture(space: SearchSpace, text: str) -> Architecture:
-    """Read an architecture's text, or its index in a space that has an order.
-
-    Raises:
-        InputError: If it is neither.
-    """
-    try:
-        return space.parse(text)
-    except InputError:
-        if not (isinstance(space, FiniteSpace) and text.isascii() and text.isdecimal()):
-            raise
-        index = int(text)
-        if index >= len(space):
-            raise InputError(
-                f"{text[:80]!r} is neither an architecture of {space.name} nor an index; the last "
-                f"index is {len(space) - 1:,}"
-            ) from None
-    # An order may be known without a list of all members.
-    if hasattr(space, "__getitem__"):
-        found: Architecture = space[index]
-        return found
-    return next(islice(space, index, None))
 
 
 def can_export(space: SearchSpace) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -305,6 +306,12 @@ class FiniteSpace(SearchSpace):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Architecture]: ...
+
+    def __getitem__(self, index: int) -> Architecture:
+        """The member at a position of the space's order, from 0."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has members 0 to {len(self) - 1}")
+        return next(islice(self, index, None))
 
     @abstractmethod
     def index(self, arch: Architecture) -> int:

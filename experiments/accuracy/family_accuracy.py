@@ -32,7 +32,8 @@ from experiments.zoo.train_network_accuracy import LIMITED, TAKEN, halves, netwo
 from experiments.zoo.train_network_accuracy import SHARES as LIMIT_SHARES
 from nasplug import datasets
 from nasplug.datasets.network_graphs import shipped_network_graphs
-from nasplug.predicting.structure_accuracy import LEVELS, NEW, STRONG, recipe_of, trained
+from nasplug.predicting.measured_accuracy import LEVELS
+from nasplug.predicting.structure_accuracy import NEW, STRONG, recipe_of, trained
 from nasplug.predictors.accuracy.structure_process import SIZES, StructureProcess, sizes_of
 from nasplug.search_spaces import ATTRIBUTES, Graph
 

@@ -77,8 +77,7 @@ def _architectures(
     Raises:
         InputError: If a text is no architecture, or they are of several spaces.
     """
-    from nasplug.arguments import checked_architecture
-    from nasplug.predicting.known_networks import is_known_name
+    from nasplug.predicting.known_networks import checked_architecture, is_known_name
 
     packages = {text.partition(":")[0] if is_known_name(text) else None for text in texts}
     if len(packages) > 1:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nasplug.predicting.evidence import LatencyEvidence
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
-    from nasplug.search_spaces import Architecture, SearchSpace
+    from nasplug.search_spaces import SearchSpace
 
 __all__ = ["InputShapes", "InputValues", "parse_shapes", "parse_values", "predict"]
 
@@ -286,11 +286,12 @@ def _predictions(
     from nasplug.arguments import checked_count
     from nasplug.predicting.architecture_predictor import ArchitecturePredictor
     from nasplug.predicting.evidence import latency_evidence
+    from nasplug.predicting.known_networks import checked_architecture
     from nasplug.predicting.zoo import in_runtime, predictors_for
     from nasplug.predictors.capabilities import TellsFamiliar
 
     checked_count(batch_size, "batch size")
-    archs = [_parsed(space, text) for text in architectures]
+    archs = [checked_architecture(space, text) for text in architectures]
     chosen = predictors_for(space, device is not None, checkpoints)
     if runtime is not None:
         in_runtime(chosen, runtime)
@@ -329,22 +330,6 @@ def _predictions(
         for row, arch in enumerate(archs)
     ]
     return rows, evidence
-
-
-def _parsed(space: SearchSpace, text: str) -> Architecture:
-    from nasplug.predicting.known_networks import known_network
-
-    try:
-        return space.parse(text)
-    except InputError as error:
-        try:
-            known_network(f"timm:{text}")
-        except InputError:
-            raise error from None
-        raise InputError(
-            f"{text!r} is no architecture of the space {space.name}, but a network of timm; write "
-            f"timm:{text}"
-        ) from None
 
 
 def _interval(prediction: Prediction, row: int, target: str) -> dict[str, Any]:

@@ -6,9 +6,15 @@ from difflib import get_close_matches
 
 from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.datasets.trained_networks import shipped_trained_networks
-from nasplug.search_spaces import Architecture, InputError
+from nasplug.search_spaces import Architecture, FiniteSpace, InputError, SearchSpace
 
-__all__ = ["KNOWN_NETWORKS", "is_known_name", "known_accuracy", "known_network"]
+__all__ = [
+    "KNOWN_NETWORKS",
+    "checked_architecture",
+    "is_known_name",
+    "known_accuracy",
+    "known_network",
+]
 
 # Stands for the space of networks that are known by their names.
 KNOWN_NETWORKS = "known networks"
@@ -77,3 +83,40 @@ def _reference(text: str) -> str:
     near = near or get_close_matches(name, names, 3)
     advice = f"; known is {', '.join(near)}" if near else "; give its ONNX file instead"
     raise InputError(f"no network {text[:80]!r} is known{advice}")
+
+
+def checked_architecture(space: SearchSpace, text: str) -> Architecture:
+    """Read an architecture's text, or its index in a space that has an order.
+
+    Raises:
+        InputError: If it is neither; the message says so if it is the name of a network of timm.
+    """
+    try:
+        return space.parse(text)
+    except InputError:
+        if isinstance(space, FiniteSpace) and text.isascii() and text.isdecimal():
+            return _member(space, text)
+        if space.name.partition(":")[0] == "timm" or not _is_in_timm(text):
+            raise
+    raise InputError(
+        f"{text!r} is no architecture of the space {space.name}, but a network of timm; write "
+        f"timm:{text}"
+    )
+
+
+def _member(space: FiniteSpace, index: str) -> Architecture:
+    position = int(index)
+    if position >= len(space):
+        raise InputError(
+            f"{index[:80]!r} is neither an architecture of {space.name} nor an index; the last "
+            f"index is {len(space) - 1:,}"
+        )
+    return space[position]
+
+
+def _is_in_timm(name: str) -> bool:
+    try:
+        known_network(f"timm:{name}")
+    except InputError:
+        return False
+    return True

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from nasplug.arrays import Array
     from nasplug.predictors import Hardware, Prediction
 
-__all__ = ["HasAccuracies", "MeasuredAccuracy", "exact_prediction"]
+__all__ = ["LEVELS", "HasAccuracies", "MeasuredAccuracy", "exact_prediction"]
+
+# Levels of the quantiles that stand for a distribution of errors.
+LEVELS = (0.01, 0.05, 0.15866, 0.5, 0.84134, 0.95, 0.99)
 
 # A number that is known has no spread; a prediction needs one above 0.
 _SPREAD = 1e-6
-_LEVELS = (0.01, 0.05, 0.15866, 0.5, 0.84134, 0.95, 0.99)
 
 
 @runtime_checkable
@@ -81,13 +83,13 @@ def exact_prediction(targets: tuple[str, ...], unit: str, values: Array) -> Pred
 
     center = np.asarray(values, np.float64)
     count = len(targets)
-    residuals = np.tile(np.linspace(-1, 1, len(_LEVELS))[:, None], (1, count))
+    residuals = np.tile(np.linspace(-1, 1, len(LEVELS))[:, None], (1, count))
     return Prediction(
         targets=targets,
         units=(unit,) * count,
         center=center,
         spread=np.full_like(center, _SPREAD),
-        levels=np.array(_LEVELS),
+        levels=np.array(LEVELS),
         residuals=residuals,
         log_scale=(False,) * count,
     )

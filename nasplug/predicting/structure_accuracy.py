@@ -12,6 +12,7 @@ import numpy as np
 
 from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.datasets.trained_networks import shipped_trained_networks
+from nasplug.predicting.measured_accuracy import LEVELS
 from nasplug.search_spaces import Architecture, Graph, SearchSpace
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from nasplug.predictors.accuracy.structure_process import StructureProcess
 
 __all__ = [
-    "LEVELS",
     "NAME",
     "NEW",
     "RESIDUALS",
@@ -56,7 +56,6 @@ _NOT_CONVOLUTIONAL = {"mlp_mixer", "swiftformer"}
 # Chosen, with the quantiles of the errors in families that were left out, by
 # experiments/accuracy/family_accuracy.py.
 SCALE = 8.0
-LEVELS = (0.01, 0.05, 0.15866, 0.5, 0.84134, 0.95, 0.99)
 RESIDUALS = (-1.507, -1.008, -0.397, 0.021, 0.442, 0.75, 0.937)
 
 

@@ -375,6 +375,10 @@ def _check_order(space: Calls, archs: list[Architecture]) -> None:
             all(isinstance(a, Architecture) for a in listed),
             "__iter__ yields values that are not Architectures",
         )
+        expect(
+            [space.__getitem__(k) for k in range(len(listed))] == listed,
+            "__getitem__ disagrees with the order of __iter__",
+        )
     expect(
         [space.index(a) for a in listed] == list(range(len(listed))),
         "index disagrees with the order of __iter__",

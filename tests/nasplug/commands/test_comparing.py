@@ -43,6 +43,7 @@ def test_one_known_network_is_predicted_like_a_file():
     [
         (("timm:resnet18", "timm:resnet50"), "a latency needs a device"),
         (("resnet50", "--hw", "T4"), "a network of timm; write timm:resnet50"),
+        (("6561", "--space", "macro"), "the last index is 6,560"),
         (("timm:resnett50", "--hw", "T4", "--hw", "V100"), "known is timm:resnet50, "),
         (("timm:resnet18", "00000000", "--hw", "T4"), "cannot be predicted together"),
         (("00000000", "--space", "macro", "--hw", "T4", "--hw", "V100"), "several devices"),

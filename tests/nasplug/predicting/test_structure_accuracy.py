@@ -12,7 +12,7 @@ from counting_predictors import sum_latency
 import nasplug
 from experiments import RESULTS
 from nasplug.measurements.graphs import graph_of
-from nasplug.predicting import structure_accuracy
+from nasplug.predicting import measured_accuracy, structure_accuracy
 from nasplug.predicting.structure_accuracy import StructureAccuracy, has_structure_accuracy
 from nasplug.predicting.zoo import is_known, is_structural
 
@@ -45,7 +45,7 @@ def test_spaces_for_imagenet_without_accuracies_have_it() -> None:
 def test_constants_are_those_of_the_experiment() -> None:
     found = json.loads((RESULTS / "family_accuracy.json").read_text(encoding="utf-8"))
     assert found["scale"] == structure_accuracy.SCALE
-    assert found["levels"] == list(structure_accuracy.LEVELS)
+    assert found["levels"] == list(measured_accuracy.LEVELS)
     np.testing.assert_allclose(found["residuals"], structure_accuracy.RESIDUALS, atol=5e-4)
 
 

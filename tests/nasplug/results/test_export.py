@@ -211,6 +211,7 @@ def test_the_command_writes_onnx_files(tmp_path: Path) -> None:
     [
         (["|none~0|", "--code"], "is not a NAS-Bench-201 architecture string"),
         (["15625", "--code"], "neither an architecture of nb201 nor an index; the last index is"),
+        (["resnet50", "--code"], "a network of timm; write timm:resnet50"),
         (["7", "--dataset", "mnist"], "unknown image set 'mnist'; space nb201 has cifar10"),
         (["7", "--code", "--space", "nb202"], "unknown search space 'nb202'"),
         (["torchvision:resnet50", "--code"], "torchvision, which is itself the code that trains"),
