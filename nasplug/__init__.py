@@ -1,4 +1,4 @@
-"""Plug a neural predictor of accuracy and latency into neural architecture search.
+"""Search for networks with predicted quality and cost on a device, before any is trained or timed.
 
 The names below load what they need on first use: `import nasplug` itself is instant.
 """

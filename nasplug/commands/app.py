@@ -161,7 +161,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Neural architecture search with predicted accuracy and latency."""
+    """Neural architecture search with predicted quality, and predicted cost on your device."""
 
 
 def _add(group: typer.Typer, name: str, function: Callable[..., None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from nasplug.arguments import can_export
 from nasplug.search_spaces import SearchSpace
@@ -22,9 +23,12 @@ def training_step(command: str) -> str:
     """The next step that trains networks; `command` is the one that searches."""
     # A function of the user's builds the network from the parameters.
     word = "{params}" if ".py:" in command else "{arch}"
+    program, words = "train.py", shlex.split(command)
+    if "--code" in words and "--export" in words[:-1]:
+        program = str(Path(words[words.index("--export") + 1]) / program)
     return (
-        "trials that your train.py trains, instead of predicted ones: "
-        f'{command} --evaluate command "python train.py {word}"'
+        f"trials that your {program} trains, instead of predicted ones: "
+        f'{command} --evaluate command "python {shlex.quote(program)} {word}"'
     )
 
 

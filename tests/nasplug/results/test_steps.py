@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasplug.results.steps import calibration_step, export_steps, with_option
+from nasplug.results.steps import calibration_step, export_steps, training_step, with_option
 from nasplug.search_spaces import space
 
 
@@ -22,3 +22,10 @@ def test_networks_are_written_once() -> None:
 def test_patterns_of_names_are_quoted() -> None:
     assert "--space 'timm:mobilenet*' --suggest" in calibration_step("timm:mobilenet*")
     assert "--space nb201 --suggest" in calibration_step("nb201")
+
+
+def test_code_that_was_written_trains() -> None:
+    assert '"python train.py {arch}"' in training_step("nasplug search --export nets")
+    line = training_step("nasplug search --export 'my nets' --code")
+    assert line.startswith("trials that your my nets/train.py trains")
+    assert "\"python 'my nets/train.py' {arch}\"" in line
