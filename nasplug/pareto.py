@@ -10,8 +10,6 @@ sorted by its first objective, so that step i covers the rectangle from its poin
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from nasplug.arrays import Array, Indices, Mask
