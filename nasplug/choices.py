@@ -1,7 +1,8 @@
 """Three networks of a front that a reader may take, each with a reason.
 
 Fastest within 1 % of the best, the knee, and the most accurate within the limits. The quality is
-the first objective that is to be maximised, or else the first one; the cost is the next one.
+the accuracy or the perplexity, or else the first objective that is to be maximised, or else the
+first one; the cost is the next one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from nasplug.arrays import Array
 from nasplug.objectives import Objective
 from nasplug.pareto import contributions
-from nasplug.quantities import QUANTITIES, quantity_named
+from nasplug.quantities import QUALITIES, QUANTITIES, quantity_named
 
 __all__ = ["Choice", "choices", "error_height", "telling_rows"]
 
@@ -55,14 +56,16 @@ def choices(
     texts: Sequence[Sequence[str]],
     limits: Sequence[str] = (),
 ) -> list[Choice]:
-    """Choose the fastest row within 1 % of the best, the knee, and the most accurate row.
+    """Choose the fastest row within 1 % of the best, a compromise, and the most accurate row.
 
-    With one objective, or one row, only the last one is there, and with two rows no knee. Two
+    With one objective, or one row, only the last one is there, and with two rows no compromise. Two
     choices may be the same row.
 
-    The knee is the row farthest from the straight line between the two ends of the front, where the
-    logarithm of the error stands for an accuracy in percent. With more objectives it has the
-    smallest sum of losses, each scaled to its range on the front, which is the same for two.
+    With two objectives the compromise is the knee: the row farthest from the straight line between
+    the two ends of the front, where the logarithm of the error stands for an accuracy in percent.
+    With more objectives it is the row whose largest loss is smallest, each loss scaled to its range
+    on the front. A sum of losses would count several costs of one kind, such as parameters and
+    file size, several times.
 
     Args:
         values: Values of the objectives of the front's rows, `(n, m)`; n may be 0.
@@ -72,7 +75,7 @@ def choices(
     """
     if not len(values):
         return []
-    order = sorted(range(len(objectives)), key=lambda k: objectives[k].direction != "maximize")
+    order = sorted(range(len(objectives)), key=lambda k: _rank(objectives[k]))
     objectives = [objectives[k] for k in order]
     texts = [[row[k] for k in order] for row in texts]
     values = np.asarray(values, np.float64)[:, order]
@@ -93,9 +96,9 @@ def choices(
         )
     ]
     if len(objectives) > 1 and len(values) > 1:
-        # Between two rows there is no knee.
-        knee = [_knee(values, objectives, texts)] if len(values) > 2 else []
-        chosen[:0] = [_fastest(values[:, 0], losses, objectives, texts, best), *knee]
+        # Between two rows there is no compromise.
+        middle = [_compromise(values, objectives, texts)] if len(values) > 2 else []
+        chosen[:0] = [_fastest(values[:, 0], losses, objectives, texts, best), *middle]
     return chosen
 
 
@@ -104,9 +107,10 @@ def telling_rows(
 ) -> list[int]:
     """Rows that stand for a front in a short table, in their order.
 
-    The chosen rows stay. Of the others the one that alone dominates least, by the first two
-    objectives, is left out again and again; the ends of the front, which no other row is beyond,
-    dominate nothing alone.
+    The chosen rows stay. With two objectives the one of the others that alone dominates least is
+    left out again and again; the ends of the front, which no other row is beyond, dominate nothing
+    alone. With more objectives nearly every row dominates something alone, so that the row farthest
+    from all shown ones is added again and again.
 
     Args:
         values: Values of the objectives of the front's rows, `(n, m)`.
@@ -117,12 +121,28 @@ def telling_rows(
     rows = list(range(len(values)))
     if len(rows) <= count or len(objectives) < 2:
         return rows[: max(count, len(chosen))] if len(objectives) < 2 else rows
-    losses = _scaled_losses(np.asarray(values, np.float64), objectives)[:, :2]
+    losses = _scaled_losses(np.asarray(values, np.float64), objectives)
+    if len(objectives) > 2:
+        return _spread_rows(losses, chosen, count)
     while len(rows) > max(count, len(chosen)):
         alone = contributions(losses[rows], np.ones(2))
         free = [k for k, row in enumerate(rows) if row not in chosen]
         del rows[min(free, key=lambda k: alone[k])]
     return rows
+
+
+def _spread_rows(losses: Array, chosen: Collection[int], count: int) -> list[int]:
+    """The chosen rows, or the best of the first objective, and those farthest from all before."""
+    rows = sorted(chosen) or [int(losses[:, 0].argmin())]
+    distance = np.full(len(losses), np.inf)
+    for row in rows:
+        distance = np.minimum(distance, np.linalg.norm(losses - losses[row], axis=1))
+    while len(rows) < count:
+        rows.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(losses - losses[rows[-1]], axis=1))
+        # Rows of equal values are as near as a row to itself.
+        distance[rows] = -1.0
+    return sorted(rows)
 
 
 def error_height(accuracy: Array) -> Array:
@@ -157,22 +177,27 @@ def _fastest(
     )
 
 
-def _knee(values: Array, objectives: Sequence[Objective], texts: Sequence[Sequence[str]]) -> Choice:
-    """The row with the smallest sum of losses, each scaled to its range on the front."""
-    row = int(_scaled_losses(values, objectives).sum(axis=1).argmin())
+def _compromise(
+    values: Array, objectives: Sequence[Objective], texts: Sequence[Sequence[str]]
+) -> Choice:
+    """The knee of two objectives; of more, the row whose largest scaled loss is smallest."""
+    losses = _scaled_losses(values, objectives)
     name, *others = (_in_words(objective) for objective in objectives)
     if len(others) == 1:
+        row = int(losses.sum(axis=1).argmin())
         reason = (
             "This row is farthest from the straight line between the ends of the front: beyond "
             f"it, a gain in {name} costs more {others[0]}."
         )
-    else:
-        reason = (
-            f"This row has the smallest sum of losses in {', '.join([name, *others])}, each "
-            "scaled to its "
-        )
-        reason += "range on the front."
-    return Choice("The knee", row, ", ".join(texts[row]), reason)
+        return Choice("The knee", row, ", ".join(texts[row]), reason)
+    largest = losses.max(axis=1)
+    row = int(np.lexsort((losses.sum(axis=1), largest))[0])
+    names = f"{', '.join([name, *others[:-1]])} and {others[-1]}"
+    reason = (
+        f"This row's largest loss in {names} is {100 * largest[row]:.0f} % of the range on the "
+        "front; no other row has a smaller one."
+    )
+    return Choice("The best compromise", row, ", ".join(texts[row]), reason)
 
 
 def _scaled_losses(values: Array, objectives: Sequence[Objective]) -> Array:
@@ -207,6 +232,13 @@ def _title(objective: Objective) -> str | None:
     if kind is not None and kind.direction == objective.direction:
         return kind.extreme
     return _MOST.get(word) if objective.direction == "maximize" else None
+
+
+def _rank(objective: Objective) -> tuple[bool, bool]:
+    """Order among the objectives: a trained network's quality, one to maximise, all others."""
+    kind = quantity_named(objective.name)
+    is_quality = kind is not None and kind.name in QUALITIES
+    return not is_quality, objective.direction != "maximize"
 
 
 def _in_words(objective: Objective) -> str:

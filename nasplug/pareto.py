@@ -10,8 +10,6 @@ sorted by its first objective, so that step i covers the rectangle from its poin
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from nasplug.arrays import Array, Indices, Mask
@@ -75,12 +73,14 @@ def _front_of_many(points: Array) -> Mask:
     # Whatever a point of the least sum of ranks dominates is gone before it is compared itself.
     ranks = np.argsort(np.argsort(points, axis=0, kind="stable"), axis=0, kind="stable")
     left = np.argsort(ranks.sum(axis=1), kind="stable")
+    columns = [column.copy() for column in points.T]
     result = np.zeros(len(points), np.bool_)
     while len(left):
         first, left = left[0], left[1:]
         result[first] = True
         # No later one dominates it: that one would have a smaller sum.
-        left = left[~(points[first] <= points[left]).all(axis=1)]
+        worse = np.logical_and.reduce([column[first] <= column[left] for column in columns])
+        left = left[~worse]
     return result
 
 
@@ -120,18 +120,49 @@ def hypervolume(points: Array, reference: Array) -> float:
             nothing.
         reference: Shape `(m,)`.
     """
+    reference = np.asarray(reference, np.float64)
     if len(reference) > 2:
+        points = np.asarray(points, np.float64).reshape(-1, len(reference))
         below = points[(points < reference).all(axis=1)]
-        levels = [*np.unique(below[:, -1]), reference[-1]]
-        # A slab between two levels is as large as the front of all points below it.
-        slabs = (
-            (upper - lower) * hypervolume(below[below[:, -1] <= lower, :-1], reference[:-1])
-            for lower, upper in pairwise(levels)
-        )
-        return float(sum(slabs))
-    steps = staircase(points, np.asarray(reference, np.float64))
+        front = np.unique(below[pareto_mask(below)], axis=0)
+        return _hypervolume_of_many(front[np.argsort(front[:, -1], kind="stable")], reference)
+    steps = staircase(points, reference)
     ceiling = np.concatenate([[reference[1]], steps[:-1, 1]])
     return float(((reference[0] - steps[:, 0]) * (ceiling - steps[:, 1])).sum())
+
+
+def _hypervolume_of_many(front: Array, reference: Array) -> float:
+    """`hypervolume` of a front of three or more objectives, sorted by its last one.
+
+    A slab between two levels of the last objective is as large as the front of all points below it.
+    """
+    thickness = np.diff(np.append(front[:, -1], reference[-1]))
+    points, end = front[:, :-1], reference[:-1]
+    if len(end) > 3:
+        slabs = np.array([hypervolume(points[: k + 1], end) for k in range(len(points))])
+    else:
+        slabs = _growing_volumes(points, end)
+    return float(thickness @ slabs)
+
+
+def _growing_volumes(points: Array, reference: Array) -> Array:
+    """Volume that the first k of n points of two or three objectives dominate, for each k, `(n,)`.
+
+    A grid over all objectives but the last one holds the dominated depth in that one.
+    """
+    axes = [np.unique(column, return_inverse=True) for column in points[:, :-1].T]
+    widths = [np.diff(np.append(axis, r)) for (axis, _), r in zip(axes, reference, strict=False)]
+    depth = np.zeros([len(width) for width in widths])
+    volumes = np.empty(len(points))
+    corners = np.stack([place.reshape(-1) for _, place in axes], axis=1).tolist()
+    for k, corner in enumerate(corners):
+        part = depth[tuple(slice(first, None) for first in corner)]
+        np.maximum(part, reference[-1] - points[k, -1], out=part)
+        volume = depth
+        for width in reversed(widths):
+            volume = volume @ width
+        volumes[k] = volume
+    return volumes
 
 
 def contributions(points: Array, reference: Array) -> Array:

@@ -13,5 +13,6 @@ Example:
 from __future__ import annotations
 
 from nasplug.plots.pictures import calibration, hypervolume, predicted_observed
+from nasplug.plots.study_fronts import pairs, parallel
 
-__all__ = ["calibration", "hypervolume", "predicted_observed"]
+__all__ = ["calibration", "hypervolume", "pairs", "parallel", "predicted_observed"]

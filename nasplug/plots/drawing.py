@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nasplug.choices import error_height
+from nasplug.plots.axes import Scale
 from nasplug.search_spaces.lazy import from_extra
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ __all__ = [
     "GREY",
     "LINES",
     "RED",
+    "accuracy_ticks",
     "as_written",
     "beyond",
     "crosses",
@@ -29,6 +32,7 @@ __all__ = [
     "finish",
     "limit",
     "rug",
+    "scaled",
     "steps",
 ]
 
@@ -39,6 +43,11 @@ BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 LINES = (BLUE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Extra room on each side of an axis, as a share of the range of the central nine tenths of values.
 MARGIN = 0.5
+# Accuracies at which an axis may have a tick, in %.
+_ACCURACIES = (
+    *(0, 10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 88),
+    *(90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100),
+)
 # Most characters of a label, and of a heading, which is wrapped.
 LONGEST, LONGEST_HEADING = 120, 600
 
@@ -131,3 +140,36 @@ def beyond(plot: Axes, points: Array, limits: tuple[float, float]) -> None:
     outside = int(((points < limits[0]) | (points > limits[1])).any(axis=0).sum())
     if outside:
         plot.plot([], [], ">", color=GREY, label=f"outside the axes: {outside}")
+
+
+def scaled(plot: Axes, which: str, scale: Scale) -> None:
+    """Scale the axis `"x"` or `"y"` of a panel whose points are drawn."""
+    axis = plot.xaxis if which == "x" else plot.yaxis
+    set_scale = plot.set_xscale if which == "x" else plot.set_yscale
+    if scale == "error":
+        set_scale("function", functions=(error_height, _accuracy))
+        axis.set_ticks(accuracy_ticks(*sorted(axis.get_view_interval())))
+    elif scale == "log":
+        set_scale("log")
+
+
+def _accuracy(height: Array) -> Array:
+    """Accuracy at a height, in %."""
+    return np.asarray(101.0 - np.exp(-np.asarray(height, np.float64)))
+
+
+def accuracy_ticks(low: float, high: float, gap: float = 0.04) -> list[float]:
+    """Accuracies of ticks between two limits, not too close together; the best have precedence.
+
+    Args:
+        low: Lower limit, in %.
+        high: Upper limit, in %.
+        gap: Least distance of two ticks, as a share of the axis.
+    """
+    bottom, top = error_height(np.array([low, high]))
+    chosen: list[tuple[float, float]] = []
+    for tick in (float(mark) for mark in _ACCURACIES[::-1] if low <= mark <= high):
+        height = float(error_height(np.array(tick)))
+        if not chosen or chosen[-1][0] - height >= gap * (top - bottom):
+            chosen.append((height, tick))
+    return [tick for _, tick in chosen[::-1]]

@@ -48,8 +48,7 @@ def hypervolume_so_far(values: StudyValues, reference: Array) -> Array:
                 # The box of the trial, without the share of it that is dominated already.
                 shared = hypervolume(np.maximum(front, loss), end)
                 last += float(np.prod(end - loss)) - shared
-            front = np.vstack([front, loss])
-            front = front[pareto_mask(front)]
+            front = np.vstack([front[~(loss <= front).all(axis=1)], loss])
         volumes.append(last)
     return np.array(volumes)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from nasplug.plots.drawing import BLUE, GREY, RED, finish
+from nasplug.reports.front_pictures import front_pictures
 from nasplug.reports.reported import ReportedSearch
 from nasplug.reports.search_page import observed_page
 from nasplug.reports.study_report import PAGE, draw_page, write_pictures, write_plots, writing_to
@@ -47,10 +48,12 @@ def write_report(
     # Written before the pictures, which a library may fail to draw.
     with writing_to(target):
         write_text(target / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
+    make, has_front = cache(partial(observed_page, result, command)), bool(result.pareto)
     paths = write_pictures(
         {
-            target / PAGE: partial(draw_page, partial(observed_page, result, command)),
+            target / PAGE: partial(draw_page, make),
             target / PICTURE: partial(_draw, result),
+            **(front_pictures(make, target) if has_front and len(result.objectives) > 2 else {}),
         }
     )
     # Without enough trials for any picture of the study there is none.

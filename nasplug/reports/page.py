@@ -15,26 +15,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nasplug.choices import Choice
+from nasplug.plots.axes import Axis, Scale
 from nasplug.text import shortened
 
 __all__ = [
-    "Axis",
     "Comparison",
     "Page",
     "Progress",
     "Row",
     "State",
-    "axis_of",
     "filled_html",
     "page_html",
-    "scale_of",
 ]
-
-Array = NDArray[np.float64]
 
 # Most rows of a page, and most bytes of their architectures and cells, so that the file stays small
 # and a browser fast.
@@ -43,33 +36,13 @@ MOST_ROWS, MOST_BYTES = 2_000, 1_000_000
 _LONGEST, _MOST_NOTES = 4_000, 50
 # Most points of a curve, and most marks of trials without a value.
 _MOST_POINTS = 2_000
-# Ratio of the largest to the smallest value from which an axis is logarithmic.
-_WIDE = 30.0
 # Significant digits of numbers that a picture shows.
 _DIGITS = 6
 _HERE = Path(__file__).parent
 # Parts of the page's script, in order.
 _SCRIPTS = ("charts.js", "front.js", "report.js")
 
-Scale = Literal["linear", "log", "error"]
 State = Literal["front", "met", "missed"]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Axis of one objective.
-
-    Attributes:
-        label: Quantity and unit.
-        scale: `"linear"`, `"log"`, or `"error"` for an accuracy in % by the logarithm of its error.
-        maximize: Whether more is better.
-        limits: Bounds in the shown unit, with their texts.
-    """
-
-    label: str
-    scale: Scale
-    maximize: bool
-    limits: list[tuple[float, str]]
 
 
 @dataclass(frozen=True)
@@ -85,6 +58,7 @@ class Row:
         cells: Number to sort by and text of each column of the table.
         measured: Measured values on the axes; None if they are not all known.
         more: Text for a reader who selects the row; may be empty.
+        limited: Values on `Page.limited`; empty where they are not known.
     """
 
     trial: int
@@ -95,6 +69,7 @@ class Row:
     cells: list[tuple[float | None, str]]
     measured: list[float] | None = None
     more: str = ""
+    limited: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -156,6 +131,7 @@ class Page:
         command: The command that wrote the report, or None.
         scored: Values on the axes of architectures that were scored and not tried, or some of them.
         n_scored: Number of architectures that were scored and not tried.
+        limited: Axes of quantities that have limits and are no objectives.
     """
 
     title: str
@@ -172,37 +148,7 @@ class Page:
     command: str | None = None
     scored: Sequence[Sequence[float]] = ()
     n_scored: int = 0
-
-
-def axis_of(
-    label: str,
-    values: Array,
-    maximize: bool,
-    limits: Sequence[tuple[float, str]] = (),
-    *,
-    is_accuracy: bool = False,
-) -> Axis:
-    """An axis with the scale that shows the values best.
-
-    Args:
-        label: Quantity and unit.
-        values: Values that the axis shows, in any shape.
-        maximize: Whether more is better.
-        limits: Bounds in the shown unit, with their texts.
-        is_accuracy: Whether the quantity is an accuracy, in % or as a fraction.
-    """
-    return Axis(label, scale_of(values, is_accuracy), maximize, list(limits))
-
-
-def scale_of(values: Array, is_accuracy: bool) -> Scale:
-    """The scale that shows values best; see `axis_of`."""
-    known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known)]
-    if not known.size or known.min() < 0:
-        return "linear"
-    if is_accuracy and 1 < known.max() <= 100:
-        return "error"
-    return "log" if known.min() > 0 and known.max() / known.min() >= _WIDE else "linear"
+    limited: Sequence[Axis] = ()
 
 
 def page_html(page: Page) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nasplug.arrays import Indices
 from nasplug.objectives import Objective
-from nasplug.quantities import QUANTITIES
+from nasplug.plots.axes import kind_of, label_of, shown_factor
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from nasplug.choices import Choice
     from nasplug.predictors.hardware import Hardware
 
-__all__ = ["ReportedQuantity", "ReportedSearch", "is_measured", "quantities", "some_untried"]
+__all__ = [
+    "ReportedQuantity",
+    "ReportedSearch",
+    "is_measured",
+    "limited_quantities",
+    "quantities",
+    "some_untried",
+]
 
 # Most architectures that were not tried, and that a picture shows behind the trials.
 SOME = 1_000
-
-# Counted quantity -> the label of its axis, and the factor to the shown unit.
-_COUNTED = {
-    "flops": ("multiply-accumulates (millions)", 1e-6),
-    "params": ("parameters (millions)", 1e-6),
-}
 
 
 class ReportedSearch(Protocol):
@@ -86,7 +87,7 @@ class ReportedQuantity:
 
     Attributes:
         name: Name of the quantity.
-        label: ReportedQuantity and unit, for an axis.
+        label: Quantity and unit, for an axis.
         factor: Factor to the shown unit.
         limits: Bounds in the shown unit, with their texts.
     """
@@ -105,26 +106,35 @@ def is_measured(result: ReportedSearch, name: str) -> bool:
 def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ...]:
     """Quantities of a search by prediction: usually the quality, then the cost."""
 
-    def limits(name: str, factor: float) -> tuple[tuple[float, str], ...]:
-        return tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
+    return tuple(_quantity(result, objective.name) for objective in result.objectives)
 
-    def axis(name: str) -> ReportedQuantity:
-        if name in _COUNTED:
-            label, factor = _COUNTED[name]
-            proxy = ", a proxy for accuracy" if name == result.proxy else ""
-            return ReportedQuantity(name, label + proxy, factor, limits(name, factor))
-        quantity = QUANTITIES[name]
-        source = "measured" if is_measured(result, name) else "predicted"
-        label = quantity.axis
-        if name == "accuracy":
-            label = f"{source} {result.dataset} {label}"
-        elif quantity.needs_device and result.hardware is not None:
-            words, unit = label.rsplit(" ", 1)
-            device = f"on {result.hardware.name}, batch {result.batch_size}"
-            label = f"{source} {words} {device} {unit}"
-        return ReportedQuantity(name, label, quantity.factor, limits(name, quantity.factor))
 
-    return tuple(axis(objective.name) for objective in result.objectives)
+def limited_quantities(result: ReportedSearch) -> tuple[tuple[ReportedQuantity, bool], ...]:
+    """Quantities that have limits and are no objectives, and whether more of them is better."""
+    named = {objective.name for objective in result.objectives}
+    ways = {c.name: not c.is_upper for c in result.constraints if c.name not in named}
+    return tuple((_quantity(result, name), maximize) for name, maximize in ways.items())
+
+
+def _quantity(result: ReportedSearch, name: str) -> ReportedQuantity:
+    """A quantity with its limits in the shown unit."""
+    factor = shown_factor(name)
+    limits = tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
+    return ReportedQuantity(name, _label(result, name), factor, limits)
+
+
+def _label(result: ReportedSearch, name: str) -> str:
+    """Label of a quantity that says whether it was predicted, and for which device or images."""
+    kind = kind_of(name)
+    if kind is None or kind.source == "counted":
+        return label_of(name) + ", a proxy for accuracy" * (name == result.proxy)
+    source = "measured" if is_measured(result, name) else "predicted"
+    if name == "accuracy":
+        return f"{source} {result.dataset} {label_of(name)}"
+    device = name.partition("@")[2] or (result.hardware.name if result.hardware else "")
+    if kind.needs_device and device:
+        return f"{source} {label_of(name, f'on {device}, batch {result.batch_size}')}"
+    return label_of(name)
 
 
 def some_untried(

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from nasplug.choices import Choice
+from nasplug.plots.axes import Axis, axis_of, kind_of, label_of, scale_of, shown_factor
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.quantities import QUANTITIES, RISKY
-from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
+from nasplug.reports.page import Comparison, Page, Row, State
 from nasplug.reports.reported import (
     ReportedQuantity,
     ReportedSearch,
     is_measured,
+    limited_quantities,
     quantities,
     some_untried,
 )
 from nasplug.reports.study_page import (
-    FACTORS,
-    LABELS,
     comparisons,
     in_shown_units,
     progress,
@@ -61,8 +61,9 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         )
         for k, (q, objective) in enumerate(zip(shown_quantities, result.objectives, strict=True))
     ]
-    is_predicted = any(q.name in RISKY for q in shown_quantities)
+    is_predicted = any(_is_risky(q.name) for q in shown_quantities)
     some, n_scored = some_untried(result, shown_quantities)
+    limited = limited_quantities(result)
     return Page(
         title=_title(result),
         heading=result.heading(),
@@ -71,7 +72,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         rows=rows,
         interval=f"{result.candidates.scores.interval:.0%} intervals" if is_predicted else "",
         choices=_chosen(result, rows),
-        progress=progress(values, LABELS),
+        progress=progress(values, {name: label_of(name) for name in values.metrics}),
         comparisons=_measured_comparisons(result, rows),
         facts=_facts(result),
         notes=result.notes(),
@@ -81,6 +82,16 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
             axis=1,
         ).tolist(),
         n_scored=n_scored,
+        limited=[
+            axis_of(
+                q.label,
+                result.candidates.quantities[q.name].mean[list(result.front)] * q.factor,
+                maximize,
+                q.limits,
+                is_accuracy=q.name == "accuracy",
+            )
+            for q, maximize in limited
+        ],
     )
 
 
@@ -92,17 +103,20 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
         command: The command that writes the report.
     """
     values = _shown(study_values(result.study), result.n_trials)
-    labels = {name: LABELS.get(name, name.replace("_", " ")) for name in values.metrics}
+    labels = {name: label_of(name) for name in values.metrics}
     limits: dict[str, list[tuple[float, str]]] = {}
     for c in result.constraints:
-        bound = c.bound * FACTORS.get(c.name, 1.0)
+        bound = c.bound * shown_factor(c.name)
         limits.setdefault(_KEYS.get(c.name, c.name), []).append((bound, str(c)))
     front = {int(row["trial"]) for row in result.pareto}
     rows = study_rows(result.study, values, front, labels)
+    limited = _limited_values(result)
+    rows = [replace(row, limited=limited.get(row.trial, ())) for row in rows]
     return Page(
         title=_title(result),
         heading=result.heading(),
         axes=study_axes(values, labels, limits),
+        limited=_limited_axes(result),
         columns=list(labels.values()),
         rows=rows,
         interval="",
@@ -113,6 +127,44 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
         notes=result.notes(),
         command=command,
     )
+
+
+def _limited_names(result: ReportedSearch) -> list[str]:
+    """Quantities of an observed search's limits that are no objectives."""
+    named = {objective.name for objective in result.objectives}
+    names = dict.fromkeys(c.name for c in result.constraints)
+    return [name for name in names if not named & {name, QUANTITIES[name].key}]
+
+
+def _limited_values(result: ReportedSearch) -> dict[int, list[float]]:
+    """Number of a trial on the front -> values of the limited quantities; NaN if unknown."""
+
+    def value(row: Mapping[str, Any], name: str) -> float:
+        key = QUANTITIES[name].key
+        predicted = row["predicted"].get(key) or {}
+        known = row["observed"].get(key, row.get(key, predicted.get("mean")))
+        return float("nan") if known is None else float(known) * shown_factor(name)
+
+    names = _limited_names(result)
+    return {int(row["trial"]): [value(row, name) for name in names] for row in result.pareto}
+
+
+def _limited_axes(result: ReportedSearch) -> list[Axis]:
+    """Axes of the quantities of `_limited_names`."""
+    columns = np.array(list(_limited_values(result).values()), np.float64)
+    axes = []
+    for k, name in enumerate(_limited_names(result)):
+        limits = [c for c in result.constraints if c.name == name]
+        axes.append(
+            axis_of(
+                label_of(name),
+                columns[:, k] if columns.size else columns,
+                not limits[0].is_upper,
+                [(c.bound * shown_factor(name), str(c)) for c in limits],
+                is_accuracy=name == "accuracy",
+            )
+        )
+    return axes
 
 
 def _shown(values: StudyValues, count: int) -> StudyValues:
@@ -144,6 +196,7 @@ def _predicted_rows(
     candidates = result.candidates
     front = dict(zip(result.front, result.pareto, strict=True))
     columns = _columns(result, shown_quantities)
+    limited = [q for q, _ in limited_quantities(result)]
     seen: set[int] = set()
     rows = []
     trials = finished(result.study)[: result.n_trials]
@@ -169,6 +222,9 @@ def _predicted_rows(
                 ends=ends,
                 cells=[cell(index) for _, cell in columns],
                 measured=None if None in measured else [m for m in measured if m is not None],
+                limited=[
+                    float(candidates.quantities[q.name].mean[index] * q.factor) for q in limited
+                ],
             )
         )
     return rows
@@ -182,12 +238,12 @@ def _columns(
     rows = dict(zip(result.front, result.pareto, strict=True))
 
     def predicted(name: str, index: int) -> Cell:
-        quantity, factor = candidates.quantities[name], FACTORS.get(name, 1.0)
-        form = f".{QUANTITIES[name].digits}f"
+        quantity, factor = candidates.quantities[name], shown_factor(name)
+        form = f".{_digits(name)}f"
         ends = {end: getattr(quantity, end)[index] * factor for end in ("mean", "lower", "upper")}
-        if name not in RISKY or is_measured(result, name):
+        if not _is_risky(name) or is_measured(result, name):
             text = f"{ends['mean']:{form}}"
-        elif name in ("latency", "throughput"):
+        elif name.partition("@")[0] in ("latency", "throughput"):
             text = "{mean} ({lower}–{upper})".format(**shown(ends, form))
         else:
             text = f"{ends['mean']:{form}} ({ends['lower']:{form}}–{ends['upper']:{form}})"
@@ -195,7 +251,7 @@ def _columns(
 
     def measured(name: str, index: int) -> Cell:
         value = _measured(rows.get(index), name)
-        return value, "" if value is None else f"{value:.{QUANTITIES[name].digits}f}"
+        return value, "" if value is None else f"{value:.{_digits(name)}f}"
 
     names = [q.name for q in shown_quantities]
     known = [
@@ -206,9 +262,20 @@ def _columns(
     ]
     names += [] if "params" in names else ["params"]
     columns: list[tuple[str, Callable[[int], Cell]]] = [
-        (LABELS[name], partial(predicted, name)) for name in names
+        (label_of(name), partial(predicted, name)) for name in names
     ]
-    return columns + [(f"measured {LABELS[name]}", partial(measured, name)) for name in known]
+    return columns + [(f"measured {label_of(name)}", partial(measured, name)) for name in known]
+
+
+def _digits(name: str) -> int:
+    """Digits after the point of a quantity's shown values."""
+    kind = kind_of(name)
+    return 2 if kind is None else kind.digits
+
+
+def _is_risky(name: str) -> bool:
+    """Whether a limit on a quantity holds with a probability, so that its values have intervals."""
+    return name.partition("@")[0] in RISKY
 
 
 def _measured(row: Mapping[str, Any] | None, name: str) -> float | None:
@@ -241,7 +308,7 @@ def _measured_comparisons(result: ReportedSearch, rows: Sequence[Row]) -> list[C
                 points.append((number.get(row["arch"], 0), measured, *bounds))
         if points:
             scale = scale_of(np.array([point[1] for point in points]), name == "accuracy")
-            compared.append(Comparison(LABELS[name], scale, "predicted", "measured", points))
+            compared.append(Comparison(label_of(name), scale, "predicted", "measured", points))
     return compared
 
 

@@ -6,17 +6,17 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.choices import error_height
-from nasplug.plots.drawing import BLUE, GREEN, GREY, RED, finish
+from nasplug.plots.axes import label_of, shown_factor
+from nasplug.plots.drawing import BLUE, GREEN, GREY, RED, finish, scaled
 from nasplug.predicting.intervals import is_usable, magnitude
-from nasplug.quantities import QUANTITIES
+from nasplug.reports.front_pictures import front_pictures
 from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities, some_untried
 from nasplug.reports.search_page import search_page
 from nasplug.reports.study_report import PAGE, draw_page, write_pictures, write_plots, writing_to
@@ -27,10 +27,6 @@ from nasplug.search_spaces.lazy import from_extra
 __all__ = ["write_report"]
 
 Array = NDArray[np.float64]
-
-# Accuracies at which the axis may have a tick, in %.
-_MARKS = np.array([0, 10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 88, 90, 91, 92, 93, 94, 95, 96])
-_MARKS = np.concatenate([_MARKS, [97, 98, 99, 100]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +46,8 @@ def write_report(
     """Write `report.html` (which needs no network), `pareto.png`, `result.json` and `progress.png`.
 
     The last picture shows the hypervolume after each trial; without a feasible trial it is left
-    out. Each file is whole or absent: it is written under another name and renamed.
+    out. With three or four objectives `parallel.png` and `pairs.png` show the front, too. Each file
+    is whole or absent: it is written under another name and renamed.
 
     Args:
         result: Result of the search.
@@ -71,10 +68,12 @@ def write_report(
     # Before the pictures, which a library may fail to draw.
     with writing_to(target):
         write_text(kept, json.dumps(result.to_json(), indent=2) + "\n")
+    make = cache(partial(search_page, result, command))
     paths = write_pictures(
         {
-            target / PAGE: partial(draw_page, partial(search_page, result, command)),
+            target / PAGE: partial(draw_page, make),
             target / "pareto.png": partial(_draw, result, axes, trials, front),
+            **(front_pictures(make, target) if len(result.objectives) > 2 else {}),
         }
     )
     paths.append(kept)
@@ -90,8 +89,7 @@ def _axes(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuantity]:
     if others:
         return others[0], quality
     name = "flops" if quality.name == "params" else "params"
-    kind = QUANTITIES[name]
-    return ReportedQuantity(name, kind.axis, kind.factor, ()), quality
+    return ReportedQuantity(name, label_of(name), shown_factor(name), ()), quality
 
 
 def _points(
@@ -137,25 +135,6 @@ def _title(result: ReportedSearch) -> list[str]:
     quality, notes = result.quality, result.notes(brief=True)
     notes = [note for note in notes if quality is None or not note.startswith(quality)]
     return [result.heading(), *notes]
-
-
-def _unstretch(height: Array) -> Array:
-    """Accuracy at a height, in %."""
-    return np.asarray(101.0 - np.exp(-np.asarray(height, np.float64)))
-
-
-def _marks(low: float, high: float) -> list[float]:
-    """Accuracies of ticks between two limits, not too close together; the best have precedence."""
-    inside = _MARKS[(low <= _MARKS) & (high >= _MARKS)]
-    least_gap = 0.04 * float(error_height(np.array(high)) - error_height(np.array(low)))
-    chosen: list[float] = []
-    for mark in map(float, inside[::-1]):
-        if (
-            not chosen
-            or error_height(np.array(chosen[-1])) - error_height(np.array(mark)) >= least_gap
-        ):
-            chosen.append(mark)
-    return chosen[::-1]
 
 
 def _draw(
@@ -211,8 +190,7 @@ def _draw(
             line = plot.axvline if k == 0 else plot.axhline
             line(limit, color=RED, linestyle="--", linewidth=1.6, label=text)
     if axes[1].name == "accuracy":
-        plot.set_yscale("function", functions=(error_height, _unstretch))
-        plot.set_yticks(_marks(*plot.get_ylim()))
+        scaled(plot, "y", "error")
     plot.set_xlabel(_label(axes[0], front), fontsize=12)
     plot.set_ylabel(axes[1].label, fontsize=12)
     plot.set_title("\n".join(_title(result)), fontsize=10, wrap=True)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from nasplug.choices import choices
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
+from nasplug.plots.axes import Axis, axis_of, label_of, scale_of, shown_factor
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
 from nasplug.predictors.features.runtimes import way_name
-from nasplug.quantities import QUANTITIES
-from nasplug.reports.page import Axis, Comparison, Page, Progress, Row, State, axis_of, scale_of
+from nasplug.reports.page import Comparison, Page, Progress, Row, State
 from nasplug.search_spaces import InputError
 from nasplug.studies.values import ATTRIBUTE, RECORD, StudyValues, study_values
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 __all__ = [
-    "FACTORS",
-    "LABELS",
     "comparisons",
     "in_shown_units",
     "progress",
@@ -39,10 +37,6 @@ Mask = NDArray[np.bool_]
 
 # Significant digits of a value in a table.
 SHOWN = 5
-# Quantity or metric of a search -> its name with the unit.
-LABELS = {text: kind.axis for kind in QUANTITIES.values() for text in (kind.name, kind.key)}
-# Count -> factor to the shown unit.
-FACTORS = {name: kind.factor for name, kind in QUANTITIES.items() if kind.factor != 1}
 
 
 def study_page(study: Study, command: str | None = None) -> Page:
@@ -57,7 +51,7 @@ def study_page(study: Study, command: str | None = None) -> Page:
     """
     values, record = study_values(study), _record(study)
     # The units of values are known where a search of nasplug has made them.
-    labels = LABELS if record else {}
+    labels = {name: label_of(name) for name in values.metrics} if record else {}
     values = in_shown_units(values) if record else values
     objectives = _objectives(values)
     axes = study_axes(values, labels)
@@ -253,7 +247,7 @@ def _heading(values: StudyValues) -> str:
 
 def in_shown_units(values: StudyValues) -> StudyValues:
     """The values of a search's study with counts in millions."""
-    factors = np.array([FACTORS.get(name, 1.0) for name in values.metrics])
+    factors = np.array([shown_factor(name) for name in values.metrics])
     shown, expected = values.values * factors, values.expected * factors[:, None]
     return replace(values, values=shown, expected=expected)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasplug import plots
+from nasplug.reports.front_pictures import front_pictures
 from nasplug.reports.page import Page, page_html
 from nasplug.reports.study_page import study_page
 from nasplug.search_spaces import InputError
@@ -184,7 +185,7 @@ def draw_page(make: Callable[[], Page], path: Path) -> None:
 def write_study_report(
     study: Study, folder: str | os.PathLike[str], command: str | None = None
 ) -> StudyReport:
-    """Write `report.html` and the pictures of `write_plots`.
+    """Write `report.html`, the pictures of `write_plots`, and those of a front of many objectives.
 
     Args:
         study: The study.
@@ -206,6 +207,15 @@ def write_study_report(
         if reason is not None:
             raise
         return StudyReport(study.study_name, files, {name: str(error) for name in PICTURES})
+    shown = {}
+    if len(page.axes) > 2 and any(row.state == "front" for row in page.rows):
+        shown = front_pictures(lambda: page, Path(folder))
+    for picture, draw in shown.items():
+        reason = _write_picture(picture, draw)
+        if reason is None:
+            files = (*files, picture)
+        else:
+            left_out[picture.name] = reason
     return StudyReport(plots.study, files + plots.files, left_out | plots.left_out)
 
 

@@ -365,7 +365,7 @@ class SearchResult:
     def choices(self) -> list[Choice]:
         """Up to three rows of the front that a reader may take; see `nasplug.choices`.
 
-        They are the fastest within 1 % of the best, the knee, and the most accurate within the
+        They are the fastest within 1 % of the best, a compromise, and the most accurate within the
         limits. `Choice.row` is a position in `pareto`.
         """
         texts = [

@@ -68,10 +68,34 @@ def test_small_fronts() -> None:
 
 
 def test_three_objectives() -> None:
-    values = np.array([[90.0, 1.0, 9.0], [91.0, 2.0, 2.0], [92.0, 9.0, 1.0]])
-    fastest, knee, best = choose(values, (ACCURACY, LATENCY, OBJECTIVES["params"]))
-    assert [fastest.row, knee.row, best.row] == [2, 1, 2]
-    assert "accuracy, latency, parameters" in knee.reason
+    values = np.array([[90.0, 1.0, 9e6], [91.0, 2.0, 2e6], [92.0, 9.0, 1e6]])
+    fastest, middle, best = choose(values, (ACCURACY, LATENCY, OBJECTIVES["params"]))
+    assert [fastest.row, middle.row, best.row] == [2, 1, 2]
+    assert middle.title == "The best compromise"
+    # The middle accuracy by the logarithm of its error.
+    assert middle.reason == (
+        "This row's largest loss in accuracy, latency and parameters is 53 % of the range on the "
+        "front; no other row has a smaller one."
+    )
+
+
+def test_a_cost_under_two_names_does_not_move_the_compromise() -> None:
+    # By the sum of losses the cheapest row would win, and the more so with each name of its cost.
+    front = np.array([[80.0, 1.0, 1.0], [85.0, 2.5, 2.0], [92.0, 6.0, 4.9], [95.0, 10.0, 8.0]])
+    once = (ACCURACY, LATENCY, OBJECTIVES["memory"])
+    twice = (*once, OBJECTIVES["params"], OBJECTIVES["size"])
+    again = np.column_stack([front, front[:, 2] * 1e6, front[:, 2] * 4])
+    assert choose(front, once)[1].row == choose(again, twice)[1].row == 2
+
+
+def test_perplexity_is_the_quality_wherever_it_stands() -> None:
+    front = np.array([[1.0, 30.0], [2.0, 25.0], [9.0, 24.9]])
+    chosen = choose(front, (LATENCY, OBJECTIVES["perplexity"]))
+    assert [(choice.title, choice.row) for choice in chosen] == [
+        ("Fastest within 1 % of the best", 1),
+        ("The knee", 1),
+        ("Lowest perplexity", 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -118,3 +142,21 @@ def test_short_table_keeps_chosen_rows_and_those_that_alone_dominate_most() -> N
     assert telling_rows(front, both, {0, 2, 4}, 2) == [0, 2, 4]
     assert telling_rows(front[:, :1], both[:1], {0}, 3) == [0, 1, 2]
     assert telling_rows(np.empty((0, 2)), both, set(), 3) == []
+
+
+def test_short_table_of_four_objectives_is_spread_over_all_of_them() -> None:
+    # A cloud of rows that differ in the first two, and single rows far away in the others.
+    cloud = np.array([[90.0 + 0.01 * k, 1.0 + 0.01 * k, 50.0, 50.0] for k in range(300)])
+    far = np.array([[80.0, 5.0, 10.0, 50.0], [80.0, 5.0, 50.0, 10.0], [80.0, 5.0, 10.0, 10.0]])
+    four = (ACCURACY, LATENCY, OBJECTIVES["memory"], OBJECTIVES["energy"])
+    rows = telling_rows(np.vstack([cloud, far]), four, {7}, 12)
+    assert len(rows) == 12
+    assert rows == sorted(rows)
+    assert {7, 300, 301, 302} <= set(rows)
+    shown = cloud[[row for row in rows if row < 300], 0]
+    assert shown.min() < 90.1
+    assert shown.max() > 92.9
+    assert np.diff(shown).max() < 1.0
+    same = np.zeros((20, 4))
+    assert telling_rows(same, four, {3, 4}, 5) == [0, 1, 2, 3, 4]
+    assert telling_rows(same, four, {1, 2, 3}, 2) == [1, 2, 3]

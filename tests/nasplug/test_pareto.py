@@ -51,12 +51,18 @@ def test_hypervolume_by_hand() -> None:
     assert hypervolume(np.empty((0, 2)), REFERENCE) == 0.0
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 4)] * 4), max_size=8))
-def test_hypervolume_of_four_counts_unit_boxes(rows: list[tuple[int, ...]]) -> None:
-    values = np.array(rows, np.float64).reshape(-1, 4)
-    boxes = np.stack(np.meshgrid(*[np.arange(3)] * 4), axis=-1).reshape(-1, 4)
+def several(count: int) -> st.SearchStrategy[np.ndarray]:
+    """Points of so many objectives, some of them beyond 3 in one."""
+    rows = st.lists(st.tuples(*[st.integers(0, 4)] * count), max_size=8)
+    return rows.map(lambda rows: np.array(rows, np.float64).reshape(-1, count))
+
+
+@given(st.integers(3, 5).flatmap(several))
+def test_hypervolume_of_three_to_five_counts_unit_boxes(values: np.ndarray) -> None:
+    count = values.shape[1]
+    boxes = np.stack(np.meshgrid(*[np.arange(3)] * count), axis=-1).reshape(-1, count)
     dominated = (values[:, None] <= boxes[None]).all(axis=2).any(axis=0)
-    assert hypervolume(values, np.full(4, 3.0)) == dominated.sum()
+    assert hypervolume(values, np.full(count, 3.0)) == dominated.sum()
 
 
 @given(points)
@@ -78,15 +84,6 @@ def test_contribution_is_what_the_front_loses(values: np.ndarray) -> None:
 def test_dominated_points_contribute_nothing() -> None:
     found = contributions(np.array([[0.0, 0.0], [0.0, 1.0]]), REFERENCE)
     assert found.tolist() == [16.0, 0.0]
-
-
-def test_hypervolume_of_three_objectives_counts_unit_cubes() -> None:
-    corners = np.array([[0, 2, 1], [1, 0, 2], [2, 2, 0], [3, 0, 0], [2, 2, 2]], np.float64)
-    reference = np.array([3.0, 3.0, 3.0])
-    cubes = np.stack(np.meshgrid(*[np.arange(3)] * 3), axis=-1).reshape(-1, 1, 3)
-    dominated = (corners <= cubes).all(axis=2).any(axis=1).sum()
-    assert hypervolume(corners, reference) == dominated
-    assert hypervolume(np.empty((0, 3)), reference) == 0.0
 
 
 def test_pareto_of_many_points_with_three_objectives() -> None:

@@ -13,7 +13,8 @@ import pytest
 from counted_studies import learned, told
 from report_pages import island
 
-from nasplug.reports.page import Page, page_html, scale_of
+from nasplug.plots.axes import scale_of
+from nasplug.reports.page import Page, page_html
 from nasplug.reports.study_page import study_page
 from nasplug.studies.values import RECORD
 

@@ -145,7 +145,7 @@ def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
     found = search(n_trials=5, storage="memory", constraints="flops<=50M", predictors=accuracy)
     found.report(tmp_path)
     content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert content["axes"][1]["label"].startswith("multiply-accumulates")
+    assert content["axes"][1]["label"].startswith("FLOPs (M)")
     assert content["axes"][1]["limits"] == [[50.0, "flops<=50000000"]]
 
 
