@@ -1,0 +1,431 @@
+"""Energy of a forward pass: latency times mean power, as a share of the board's power."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    read_config,
+    restoring,
+    save_checkpoint,
+)
+from nasplug.predictors.features.runtimes import Way, known_way
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.class_models import class_of
+from nasplug.predictors.latency.device_profile import DeviceProfile
+from nasplug.predictors.latency.network_latency import NetworkLatency
+from nasplug.predictors.prediction import Array, NotFittedError, Prediction
+from nasplug.predictors.statistics.calibration import (
+    LEVELS,
+    conformal_quantiles,
+    left_out_quantiles,
+)
+from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces.costs import FLOAT_BYTES
+
+__all__ = ["EnergyConfig", "NetworkEnergy", "measured_way", "power_features", "shares_of"]
+
+# A meter averages over some time: a pass of MIDDLE_MS draws half of what a long one seems to.
+_MIDDLE_MS, _STEEPNESS = 60.0, 2.0
+# Least and greatest share of the memory bandwidth that counts.
+_MEMORY = (0.1, 1.0)
+_RIDGE = 1e-3
+# Weights of a GPU's own offset and of what changes with the network, length of that change in
+# deviations of the sizes, and variance of noise.
+_OFFSET, _CHANGE, _LENGTH, _NOISE = 1.0, 0.1, 1.0, 0.01
+# Deviations of the sizes within which a network is like a measured one.
+_NEAR = 0.5
+_CALIBRATED = 4
+_ENDS = (0.05, 0.95)
+_SMALLEST = 1e-3
+
+
+@dataclass(frozen=True)
+class EnergyConfig:
+    """Settings of a `NetworkEnergy`.
+
+    Attributes:
+        batch_size: Inputs of a forward pass whose energy was measured.
+    """
+
+    batch_size: int = 8
+
+
+class _Learned(NamedTuple):
+    """All that a `NetworkEnergy` learned.
+
+    Attributes:
+        center: Means of the sizes of networks, `(sizes,)`.
+        spread: Their deviations, `(sizes,)`.
+        sizes: Scaled sizes of the learned networks, `(n, sizes)`.
+        groups: Position of the group of each, `(n,)`.
+        share: Weights of `power_features`, `(features,)`.
+        weights: Weights of the learned networks in each GPU's departure, `(n, GPUs)`.
+        known: Whether the energy of a group is known on a GPU, `(groups, GPUs)`.
+        widths: Half-width of the 90 % interval of logarithms, `(groups, GPUs)`.
+        shapes: Quantiles at `LEVELS` in units of that half-width, `(levels, GPUs)`.
+        left_out: Quantiles at `LEVELS` of logarithms of power on GPUs that were left out.
+    """
+
+    center: Array
+    spread: Array
+    sizes: Array
+    groups: NDArray[np.int64]
+    share: Array
+    weights: Array
+    known: NDArray[np.bool_]
+    widths: Array
+    shapes: Array
+    left_out: Array
+
+
+class NetworkEnergy:
+    """Energy of a forward pass of whole networks on GPUs, in J.
+
+    It is the latency times the power of the board times a share of it, which rises with the time
+    that a pass takes and with the traffic of the memory. GPUs that were measured depart from that
+    share by an offset and by a Gaussian process over the sizes of networks. On other GPUs the
+    interval has the errors of GPUs that were left out, and those of the latency.
+
+    Args:
+        config: Settings.
+        latency: Predictor of the latency; the package's own if left out.
+    """
+
+    kind = "energy"
+    name = "network-energy"
+    targets = ("energy",)
+    whole_networks = True
+
+    def __init__(
+        self, config: EnergyConfig | None = None, latency: NetworkLatency | None = None
+    ) -> None:
+        self.config = config or EnergyConfig()
+        self._latency = latency
+        self._gpus: tuple[str, ...] = ()
+        self._learned: _Learned | None = None
+
+    @property
+    def latency(self) -> NetworkLatency:
+        """Predictor of the latency."""
+        if self._latency is None:
+            self._latency = _shipped_latency()
+        return self._latency
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the GPUs whose energy was learned."""
+        return self._gpus
+
+    def fit(
+        self,
+        graphs: Sequence[Graph],
+        targets: Array,
+        hardware: Sequence[Setting] | None = None,
+        *,
+        groups: Sequence[str] | None = None,
+    ) -> None:
+        """Learn from measured energies.
+
+        Args:
+            graphs: Whole networks in random order; every fourth one calibrates.
+            targets: Energies in J, shape `(graphs, columns)`; NaN where unknown.
+            hardware: GPU, batch size and way to run networks of each column.
+            groups: Group of each graph, such as its scale; one group if left out.
+
+        Raises:
+            InputError: If shapes do not fit, or a column's device has no board power.
+        """
+        columns = list(hardware or ())
+        logs = np.log(np.asarray(targets, np.float64))
+        if logs.shape != (len(graphs), len(columns)) or not columns:
+            raise InputError(
+                f"targets have the shape {logs.shape}; give a row a graph and a column a device"
+            )
+        names = list(groups) if groups is not None else ["all"] * len(graphs)
+        order = list(dict.fromkeys(names))
+        places = np.array([order.index(name) for name in names])
+        for column in columns:
+            _check_power(column.hardware)
+        base = np.stack([self._base(graphs, column)[0] for column in columns], axis=1)
+        features = np.stack(
+            [power_features(graphs, column, self._ms(graphs, column)) for column in columns], axis=1
+        )
+        held = np.arange(len(graphs)) % _CALIBRATED == _CALIBRATED - 1
+        learn = ~held
+        rest = logs - base
+        share = shares_of(features[learn], rest[learn], places[learn])
+        sizes = _sizes(graphs, columns[0].batch_size)
+        center, spread = sizes[learn].mean(0), sizes[learn].std(0) + 1e-9
+        scaled = (sizes - center) / spread
+        departures = rest - features @ share
+        weights = np.stack([_weights(scaled[learn], d) for d in departures[learn].T], axis=1)
+        errors = departures - _kernel(scaled, scaled[learn]) @ weights
+        known = np.stack(
+            [np.isfinite(errors[held & (places == k)]).any(0) for k in range(len(order))]
+        )
+        widths = np.full(known.shape, np.nan)
+        shapes = np.empty((len(LEVELS), len(columns)))
+        for g in range(len(columns)):
+            normal = []
+            for k in np.flatnonzero(known[:, g]):
+                own = errors[held & (places == k), g]
+                own = own[np.isfinite(own)]
+                low, high = np.interp(_ENDS, LEVELS, conformal_quantiles(own))
+                widths[k, g] = max((high - low) / 2, _SMALLEST)
+                normal.append(own / widths[k, g])
+            shapes[:, g] = conformal_quantiles(np.concatenate(normal))
+        left_out = left_out_quantiles(_left_out(features, rest, places))
+        self._gpus = tuple(column.hardware.name for column in columns)
+        self._learned = _Learned(
+            *(center, spread, scaled[learn], places[learn], share, weights),
+            *(known, widths, shapes, left_out),
+        )
+
+    def predict(
+        self,
+        graphs: Sequence[Graph],
+        hardware: Hardware | None = None,
+        batch_size: int = 1,
+        runtime: str | None = None,
+    ) -> Prediction:
+        """Predict the energy of a forward pass in J.
+
+        Args:
+            graphs: Any number of graphs of whole networks.
+            hardware: The GPU; required.
+            batch_size: Inputs of a forward pass.
+            runtime: How the networks are run, such as `"eager fp16"`. Left out it is the usual way
+                of the latency; of networks like those whose energy was measured it is the measured
+                way, PyTorch's autocast.
+
+        Returns:
+            One column; its evidence is `"measured"` if the energy was measured on the GPU at this
+            batch size in this way on networks like all of these, else `"zero-shot"`.
+
+        Raises:
+            InputError: If no device is given, or it has no board power or is no GPU.
+            NotFittedError: If nothing was learned or loaded.
+        """
+        if hardware is None:
+            raise InputError("an energy needs a device; name one as hardware")
+        learned = self._learned
+        if learned is None:
+            raise NotFittedError("this predictor is not fitted; call fit, or load a fitted one")
+        device = hardware.hardware if isinstance(hardware, DeviceProfile) else hardware
+        _check_power(device)
+        near = self._nearest(graphs, batch_size)
+        measured = measured_way(device)
+        is_like = bool(len(graphs)) and bool((near >= 0).all())
+        way = (measured if is_like else Way()) if runtime is None else known_way(runtime)
+        column = self._column(device, batch_size, way)
+        center, width = self._base(graphs, column)
+        features = power_features(graphs, column, np.exp(center) / device.power_w * 1e3)
+        center = center + features @ learned.share
+        shape = learned.left_out / max(float(_half(learned.left_out)), _SMALLEST)
+        spread = np.hypot(width, _half(learned.left_out))
+        evidence, count = "zero-shot", 0
+        if device.name in self._gpus and _precision(way) == _precision(measured):
+            g = self._gpus.index(device.name)
+            is_known = (near >= 0) & learned.known[near, g]
+            scaled = (_sizes(graphs, batch_size) - learned.center) / learned.spread
+            departure = _kernel(scaled, learned.sizes) @ learned.weights[:, g]
+            center = center + np.where(is_known, departure, _OFFSET * learned.weights[:, g].sum())
+            if is_known.all() and len(graphs):
+                evidence, shape = "measured", learned.shapes[:, g]
+                count = int(learned.known[learned.groups, g].sum())
+            spread = np.where(is_known, learned.widths[near, g], spread)
+        return Prediction(
+            targets=self.targets,
+            units=("J",),
+            center=center[:, None],
+            spread=spread[:, None],
+            levels=LEVELS,
+            residuals=shape[:, None],
+            log_scale=(True,),
+            evidence=evidence,
+            learned=count,
+        )
+
+    def _nearest(self, graphs: Sequence[Graph], batch_size: int) -> NDArray[np.int64]:
+        """Group of the learned network that each is like, or −1."""
+        assert self._learned is not None
+        if not graphs:
+            return np.zeros(0, np.int64)
+        learned = self._learned
+        scaled = (_sizes(graphs, batch_size) - learned.center) / learned.spread
+        gaps = _distances(scaled, learned.sizes)
+        nearest = gaps.argmin(1)
+        return np.where(gaps.min(1) <= _NEAR**2, learned.groups[nearest], -1)
+
+    def _column(self, device: Hardware, batch_size: int, way: Way) -> Setting:
+        column = self.latency.setting(device, batch_size, way.text or None)
+        if class_of(column) != "gpu":
+            raise InputError(
+                f"the energy on {device.name} is not known: energies are learned from large GPUs "
+                "alone; name a GPU such as H100"
+            )
+        return column
+
+    def _ms(self, graphs: Sequence[Graph], column: Setting) -> Array:
+        predicted = self._latencies(graphs, column)
+        return predicted.mean[:, 0]
+
+    def _latencies(self, graphs: Sequence[Graph], column: Setting) -> Prediction:
+        return self.latency.predict(
+            graphs, column.hardware, column.batch_size, column.way.text or None
+        )
+
+    def _base(self, graphs: Sequence[Graph], column: Setting) -> tuple[Array, Array]:
+        """Logarithms of J at the whole power of the board, and their half-widths, `(n,)` each."""
+        predicted = self._latencies(graphs, column)
+        logs = np.log(predicted.mean[:, 0] * column.hardware.power_w / 1e3)
+        return logs, np.log(predicted.upper[:, 0] / predicted.lower[:, 0]) / 2
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        if self._learned is None:
+            raise NotFittedError("this predictor is not fitted; call fit first")
+        card = {
+            "predictor": self.name,
+            "config": {"batch_size": self.config.batch_size},
+            "gpus": list(self._gpus),
+        }
+        save_checkpoint(path, self._learned._asdict(), {**card, **(about or {})})
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> Self:
+        """Restore the predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the arrays do not fit.
+        """
+        with restoring("a network-energy predictor"):
+            made = cls(read_config(EnergyConfig, checkpoint.card["config"]))
+            made._gpus = tuple(map(str, checkpoint.card["gpus"]))
+            made._learned = _Learned(**{n: checkpoint.tensors[n] for n in _Learned._fields})
+            return made
+
+
+@cache
+def _shipped_latency() -> NetworkLatency:
+    with as_file(files("nasplug.zoo") / "network-latency.safetensors") as file:
+        return NetworkLatency.from_checkpoint(load_checkpoint(file))
+
+
+def measured_way(hardware: Hardware) -> Way:
+    """The way of the measured energies on a GPU: autocast in the half precision that it has."""
+    return Way("eager", "bf16" if "bf16" in hardware.peak_tflops else "fp16")
+
+
+def _precision(way: Way) -> tuple[str, str]:
+    return way.runtime or "eager", way.precision or "fp32"
+
+
+def _check_power(hardware: Hardware) -> None:
+    if not hardware.power_w > 0:
+        raise InputError(
+            f"the energy on {hardware.name} is not known, because its description has no board "
+            "power; add power_w, in W, from the data sheet to the device's file"
+        )
+
+
+def power_features(graphs: Sequence[Graph], column: Setting, ms: Array) -> Array:
+    """Features of the share of the board's power, `(n, 3)`: one, time of a pass, memory traffic.
+
+    Args:
+        graphs: Whole networks.
+        column: GPU, batch size and way to run them.
+        ms: Latencies in ms, `(n,)`.
+    """
+    number = FLOAT_BYTES / (1 + column.is_half)
+    weights = np.array([graph.total("params") for graph in graphs])
+    numbers = np.array([graph.total("bytes") for graph in graphs]) / FLOAT_BYTES
+    moved = np.maximum(numbers - weights, 0) * column.batch_size * number + FLOAT_BYTES * weights
+    used = moved / (column.hardware.memory_bandwidth_gbs * 1e6 * ms)
+    rise = 1 / (1 + (ms / _MIDDLE_MS) ** -_STEEPNESS)
+    return np.stack([np.ones(len(graphs)), rise, np.log(np.clip(used, *_MEMORY))], axis=1)
+
+
+def shares_of(features: Array, rest: Array, groups: NDArray[np.int64]) -> Array:
+    """Weights of features in logarithms of the share; each GPU and group counts the same.
+
+    Args:
+        features: `(n, GPUs, features)`.
+        rest: Logarithms of the share, `(n, GPUs)`; NaN where unknown.
+        groups: Group of each network, `(n,)`.
+    """
+    system, right = np.zeros((2, features.shape[2], features.shape[2]))[0], 0.0
+    for k in np.unique(groups):
+        for g in range(rest.shape[1]):
+            rows = (groups == k) & np.isfinite(rest[:, g])
+            if rows.any():
+                x, y = features[rows, g], rest[rows, g]
+                system, right = system + x.T @ x / len(y), right + x.T @ y / len(y)
+    return np.asarray(np.linalg.solve(system + _RIDGE * np.eye(len(system)), right))
+
+
+def _left_out(features: Array, rest: Array, groups: NDArray[np.int64]) -> list[Array]:
+    """Residuals of each GPU by the share that the others teach."""
+    errors = []
+    for g in range(rest.shape[1]):
+        others = np.arange(rest.shape[1]) != g
+        if not others.any():
+            others[:] = True
+        share = shares_of(features[:, others], rest[:, others], groups)
+        own = rest[:, g] - features[:, g] @ share
+        errors.append(own[np.isfinite(own)])
+    return errors
+
+
+def _sizes(graphs: Sequence[Graph], batch_size: int) -> Array:
+    """Logarithms of work, weights, numbers moved and operators, and share of biases, `(n, 5)`."""
+    rows = []
+    for graph in graphs:
+        work, moved = (graph.total(name) * batch_size for name in ("flops", "bytes"))
+        totals = np.maximum((work, graph.total("params"), moved, len(graph)), 1.0)
+        rows.append([*np.log(totals), _biases(graph)])
+    return np.array(rows, np.float64).reshape(-1, 5)
+
+
+def _biases(graph: Graph) -> float:
+    """Share of the products of weights that have a bias."""
+    products = np.array([op == "Gemm" for op in graph.ops])
+    weights = graph.attribute("in_channels") * graph.attribute("out_channels")
+    return float((graph.attribute("params") > weights)[products].mean()) if products.any() else 0.0
+
+
+def _distances(a: Array, b: Array) -> Array:
+    gaps = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    result: Array = np.maximum(gaps, 0.0)
+    return result
+
+
+def _kernel(a: Array, b: Array) -> Array:
+    result: Array = _OFFSET + _CHANGE * np.exp(-_distances(a, b) / (2 * _LENGTH**2))
+    return result
+
+
+def _weights(sizes: Array, departures: Array) -> Array:
+    """Weights of networks in a GPU's departure; 0 where nothing was measured."""
+    rows = np.flatnonzero(np.isfinite(departures))
+    system = _kernel(sizes[rows], sizes[rows]) + _NOISE * np.eye(len(rows))
+    result = np.zeros(len(sizes))
+    result[rows] = np.linalg.solve(system, departures[rows])
+    return result
+
+
+def _half(quantiles: Array) -> float:
+    low, high = np.interp(_ENDS, LEVELS, quantiles)
+    return float(high - low) / 2
