@@ -44,8 +44,8 @@ _RIDGE = 1e-3
 # Weights of a GPU's own offset and of what changes with the network, length of that change in
 # deviations of the sizes, and variance of noise.
 _OFFSET, _CHANGE, _LENGTH, _NOISE = 1.0, 0.1, 1.0, 0.01
-# Deviations of the sizes within which a network is like a measured one.
-_NEAR = 0.5
+# Deviations of the sizes within which a network of the same operators is like a measured one.
+_NEAR = 1.0
 _CALIBRATED = 4
 _ENDS = (0.05, 0.95)
 _SMALLEST = 1e-3
@@ -114,6 +114,7 @@ class NetworkEnergy:
         self.config = config or EnergyConfig()
         self._latency = latency
         self._gpus: tuple[str, ...] = ()
+        self._operators: frozenset[frozenset[str]] = frozenset()
         self._learned: _Learned | None = None
 
     @property
@@ -158,15 +159,17 @@ class NetworkEnergy:
         places = np.array([order.index(name) for name in names])
         for column in columns:
             _check_power(column.hardware)
-        base = np.stack([self._base(graphs, column)[0] for column in columns], axis=1)
+        latencies = [self._latencies(graphs, column).mean[:, 0] for column in columns]
+        powers = np.array([column.hardware.power_w for column in columns])
+        base = np.log(np.stack(latencies, axis=1) * powers / 1e3)
         features = np.stack(
-            [power_features(graphs, column, self._ms(graphs, column)) for column in columns], axis=1
+            [power_features(graphs, *pair) for pair in zip(columns, latencies, strict=True)], axis=1
         )
         held = np.arange(len(graphs)) % _CALIBRATED == _CALIBRATED - 1
         learn = ~held
         rest = logs - base
         share = shares_of(features[learn], rest[learn], places[learn])
-        sizes = _sizes(graphs, columns[0].batch_size)
+        sizes = _sizes(graphs)
         center, spread = sizes[learn].mean(0), sizes[learn].std(0) + 1e-9
         scaled = (sizes - center) / spread
         departures = rest - features @ share
@@ -188,6 +191,7 @@ class NetworkEnergy:
             shapes[:, g] = conformal_quantiles(np.concatenate(normal))
         left_out = left_out_quantiles(_left_out(features, rest, places))
         self._gpus = tuple(column.hardware.name for column in columns)
+        self._operators = frozenset(frozenset(graph.ops) for graph in graphs)
         self._learned = _Learned(
             *(center, spread, scaled[learn], places[learn], share, weights),
             *(known, widths, shapes, left_out),
@@ -207,8 +211,8 @@ class NetworkEnergy:
             hardware: The GPU; required.
             batch_size: Inputs of a forward pass.
             runtime: How the networks are run, such as `"eager fp16"`. Left out it is the usual way
-                of the latency; of networks like those whose energy was measured it is the measured
-                way, PyTorch's autocast.
+                of the latency; of networks of the operators whose energy was measured it is the
+                measured way, PyTorch's autocast.
 
         Returns:
             One column; its evidence is `"measured"` if the energy was measured on the GPU at this
@@ -225,27 +229,35 @@ class NetworkEnergy:
             raise NotFittedError("this predictor is not fitted; call fit, or load a fitted one")
         device = hardware.hardware if isinstance(hardware, DeviceProfile) else hardware
         _check_power(device)
-        near = self._nearest(graphs, batch_size)
+        near, departure = self._departures(graphs, device)
+        has_same = self._have_same(graphs)
         measured = measured_way(device)
-        is_like = bool(len(graphs)) and bool((near >= 0).all())
-        way = (measured if is_like else Way()) if runtime is None else known_way(runtime)
-        column = self._column(device, batch_size, way)
-        center, width = self._base(graphs, column)
-        features = power_features(graphs, column, np.exp(center) / device.power_w * 1e3)
-        center = center + features @ learned.share
-        shape = learned.left_out / max(float(_half(learned.left_out)), _SMALLEST)
-        spread = np.hypot(width, _half(learned.left_out))
+        asked = None if runtime is None else known_way(runtime)
+        center, width = np.empty(len(near)), np.empty(len(near))
+        for is_like in (True, False):
+            rows = np.flatnonzero(has_same == is_like)
+            way = asked or (measured if is_like else Way())
+            # A device is refused whatever the networks.
+            column = self._column(device, batch_size, way)
+            if len(rows):
+                part = [graphs[row] for row in rows]
+                center[rows], width[rows] = self._base(part, column)
+                ms = np.exp(center[rows]) / device.power_w * 1e3
+                center[rows] += power_features(part, column, ms) @ learned.share
+        is_known = np.zeros(len(near), np.bool_)
+        left_out = max(_half(learned.left_out), _SMALLEST)
+        shape, spread = learned.left_out / left_out, np.hypot(width, left_out)
         evidence, count = "zero-shot", 0
-        if device.name in self._gpus and _precision(way) == _precision(measured):
+        if device.name in self._gpus:
             g = self._gpus.index(device.name)
-            is_known = (near >= 0) & learned.known[near, g]
-            scaled = (_sizes(graphs, batch_size) - learned.center) / learned.spread
-            departure = _kernel(scaled, learned.sizes) @ learned.weights[:, g]
-            center = center + np.where(is_known, departure, _OFFSET * learned.weights[:, g].sum())
-            if is_known.all() and len(graphs):
+            is_measured = asked is None or _words(asked) == _words(measured)
+            if is_measured and batch_size == self.config.batch_size:
+                is_known = (near >= 0) & learned.known[near, g]
+            center += np.where(is_known, departure, _OFFSET * learned.weights[:, g].sum())
+            spread = np.where(is_known, learned.widths[near, g], spread)
+            if is_known.any() and is_known.all():
                 evidence, shape = "measured", learned.shapes[:, g]
                 count = int(learned.known[learned.groups, g].sum())
-            spread = np.where(is_known, learned.widths[near, g], spread)
         return Prediction(
             targets=self.targets,
             units=("J",),
@@ -258,16 +270,24 @@ class NetworkEnergy:
             learned=count,
         )
 
-    def _nearest(self, graphs: Sequence[Graph], batch_size: int) -> NDArray[np.int64]:
-        """Group of the learned network that each is like, or −1."""
+    def _have_same(self, graphs: Sequence[Graph]) -> NDArray[np.bool_]:
+        """Whether networks have the operators of learned ones, `(n,)`."""
+        return np.array([frozenset(graph.ops) in self._operators for graph in graphs], np.bool_)
+
+    def _departures(
+        self, graphs: Sequence[Graph], device: Hardware
+    ) -> tuple[NDArray[np.int64], Array]:
+        """Group of the learned network that each is like, or −1; departures on a known GPU."""
         assert self._learned is not None
-        if not graphs:
-            return np.zeros(0, np.int64)
         learned = self._learned
-        scaled = (_sizes(graphs, batch_size) - learned.center) / learned.spread
+        scaled = (_sizes(graphs) - learned.center) / learned.spread
         gaps = _distances(scaled, learned.sizes)
-        nearest = gaps.argmin(1)
-        return np.where(gaps.min(1) <= _NEAR**2, learned.groups[nearest], -1)
+        is_near = self._have_same(graphs) & (gaps <= _NEAR**2).any(1)
+        near = np.where(is_near, learned.groups[gaps.argmin(1)], -1)
+        if device.name not in self._gpus:
+            return near, np.zeros(len(graphs))
+        weights = learned.weights[:, self._gpus.index(device.name)]
+        return near, _kernel(scaled, learned.sizes) @ weights
 
     def _column(self, device: Hardware, batch_size: int, way: Way) -> Setting:
         column = self.latency.setting(device, batch_size, way.text or None)
@@ -277,10 +297,6 @@ class NetworkEnergy:
                 "alone; name a GPU such as H100"
             )
         return column
-
-    def _ms(self, graphs: Sequence[Graph], column: Setting) -> Array:
-        predicted = self._latencies(graphs, column)
-        return predicted.mean[:, 0]
 
     def _latencies(self, graphs: Sequence[Graph], column: Setting) -> Prediction:
         return self.latency.predict(
@@ -301,6 +317,7 @@ class NetworkEnergy:
             "predictor": self.name,
             "config": {"batch_size": self.config.batch_size},
             "gpus": list(self._gpus),
+            "operators": sorted(sorted(ops) for ops in self._operators),
         }
         save_checkpoint(path, self._learned._asdict(), {**card, **(about or {})})
 
@@ -314,6 +331,7 @@ class NetworkEnergy:
         with restoring("a network-energy predictor"):
             made = cls(read_config(EnergyConfig, checkpoint.card["config"]))
             made._gpus = tuple(map(str, checkpoint.card["gpus"]))
+            made._operators = frozenset(map(frozenset, checkpoint.card["operators"]))
             made._learned = _Learned(**{n: checkpoint.tensors[n] for n in _Learned._fields})
             return made
 
@@ -329,7 +347,8 @@ def measured_way(hardware: Hardware) -> Way:
     return Way("eager", "bf16" if "bf16" in hardware.peak_tflops else "fp16")
 
 
-def _precision(way: Way) -> tuple[str, str]:
+def _words(way: Way) -> tuple[str, str]:
+    """Runtime and precision in words."""
     return way.runtime or "eager", way.precision or "fp32"
 
 
@@ -366,7 +385,7 @@ def shares_of(features: Array, rest: Array, groups: NDArray[np.int64]) -> Array:
         rest: Logarithms of the share, `(n, GPUs)`; NaN where unknown.
         groups: Group of each network, `(n,)`.
     """
-    system, right = np.zeros((2, features.shape[2], features.shape[2]))[0], 0.0
+    system, right = np.zeros((features.shape[2],) * 2), np.zeros(features.shape[2])
     for k in np.unique(groups):
         for g in range(rest.shape[1]):
             rows = (groups == k) & np.isfinite(rest[:, g])
@@ -389,13 +408,12 @@ def _left_out(features: Array, rest: Array, groups: NDArray[np.int64]) -> list[A
     return errors
 
 
-def _sizes(graphs: Sequence[Graph], batch_size: int) -> Array:
+def _sizes(graphs: Sequence[Graph]) -> Array:
     """Logarithms of work, weights, numbers moved and operators, and share of biases, `(n, 5)`."""
     rows = []
     for graph in graphs:
-        work, moved = (graph.total(name) * batch_size for name in ("flops", "bytes"))
-        totals = np.maximum((work, graph.total("params"), moved, len(graph)), 1.0)
-        rows.append([*np.log(totals), _biases(graph)])
+        totals = [graph.total(name) for name in ("flops", "params", "bytes")]
+        rows.append([*np.log(np.maximum([*totals, len(graph)], 1.0)), _biases(graph)])
     return np.array(rows, np.float64).reshape(-1, 5)
 
 
