@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.predicting.intervals import interval_of
 from nasplug.predicting.zoo import NETWORK_ENERGY, is_known, load_predictor, load_shipped
-from nasplug.predictors.features.runtimes import way_name
+from nasplug.predictors.features.runtimes import EAGER, way_name
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.predictors.latency.network_energy import measured_way
 from nasplug.search_spaces import InputError
@@ -23,19 +23,20 @@ __all__ = ["energy_json", "energy_note", "graph_energy", "space_energy"]
 
 
 def graph_energy(
-    graph: Graph, device: Hardware, batch_size: int, way: Way | None
+    graph: Graph, device: Hardware, batch_size: int, runtime: str | None, latency: Prediction
 ) -> Prediction | None:
-    """The energy of a forward pass of a whole network; None where it is not known.
+    """The energy of a forward pass of a whole network with this latency; None if it is not known.
 
     It is not known of a calibrated device, whose data sheet may say another latency.
     """
     if isinstance(device, DeviceProfile):
         return None
-    predictor = load_predictor(NETWORK_ENERGY, "torch")
+    model = load_predictor(NETWORK_ENERGY, "torch").model
     try:
-        return (predictor if way is None else predictor.in_way(way)).predict(
-            [graph], device, batch_size
+        energy: Prediction = model.predict(
+            [graph], device, batch_size, runtime or EAGER, latency=latency
         )
+        return energy
     except InputError:
         return None
 

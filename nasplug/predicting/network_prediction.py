@@ -185,14 +185,11 @@ class NetworkPrediction:
             "params": QUANTITIES["params"].cell(self.graph.total("params")),
             "operators": str(len(self.graph)),
         }
-        rows = [{"predicted": name, **ends, **costs}]
         joules = energy_json(self.energy)
         if joules is not None:
-            # The costs are those of the network, whatever is predicted.
-            empty = dict.fromkeys(costs, "")
-            name = f"energy on {self.hardware.name}, {batch}, J"
-            rows.append({"predicted": name, **shown_ends(joules, ".4g"), **empty})
-        return rows
+            text = shown_ends(joules, ".3g")
+            costs["energy J"] = f"{text['mean']} ({text['lower']} to {text['upper']})"
+        return [{"predicted": name, **ends, **costs}]
 
     def operator_rows(self, count: int = EXPLAINED) -> list[dict[str, Any]]:
         """Rows of the longest operators and of the others, for a table; equal operators share a

@@ -268,7 +268,7 @@ def _prediction(
     )
     # The energy of another predictor's latency is not known.
     is_own = predictor.name == NETWORK_LATENCY and not unknown
-    energy = graph_energy(executed, device, batch_size, way) if is_own else None
+    energy = graph_energy(executed, device, batch_size, runtime, latency) if is_own else None
     return NetworkPrediction(
         mean,
         lower,

@@ -203,6 +203,7 @@ class NetworkEnergy:
         hardware: Hardware | None = None,
         batch_size: int = 1,
         runtime: str | None = None,
+        latency: Prediction | None = None,
     ) -> Prediction:
         """Predict the energy of a forward pass in J.
 
@@ -213,6 +214,7 @@ class NetworkEnergy:
             runtime: How the networks are run, such as `"eager fp16"`. Left out it is the usual way
                 of the latency; of networks of the operators whose energy was measured it is the
                 measured way, PyTorch's autocast.
+            latency: Predicted latencies of the graphs in that very way, if they are known already.
 
         Returns:
             One column; its evidence is `"measured"` if the energy was measured on the GPU at this
@@ -235,15 +237,18 @@ class NetworkEnergy:
         asked = None if runtime is None else known_way(runtime)
         center, width = np.empty(len(near)), np.empty(len(near))
         for is_like in (True, False):
-            rows = np.flatnonzero(has_same == is_like)
+            rows = np.flatnonzero(has_same == is_like).tolist()
             way = asked or (measured if is_like else Way())
             # A device is refused whatever the networks.
             column = self._column(device, batch_size, way)
             if len(rows):
                 part = [graphs[row] for row in rows]
-                center[rows], width[rows] = self._base(part, column)
-                ms = np.exp(center[rows]) / device.power_w * 1e3
-                center[rows] += power_features(part, column, ms) @ learned.share
+                known = latency if latency is not None else self._latencies(part, column)
+                where = rows if latency is not None else slice(None)
+                ms, lower, upper = (end[where, 0] for end in (known.mean, known.lower, known.upper))
+                width[rows] = np.log(upper / lower) / 2
+                share = power_features(part, column, ms) @ learned.share
+                center[rows] = np.log(ms * device.power_w / 1e3) + share
         is_known = np.zeros(len(near), np.bool_)
         left_out = max(_half(learned.left_out), _SMALLEST)
         shape, spread = learned.left_out / left_out, np.hypot(width, left_out)
@@ -302,12 +307,6 @@ class NetworkEnergy:
         return self.latency.predict(
             graphs, column.hardware, column.batch_size, column.way.text or None
         )
-
-    def _base(self, graphs: Sequence[Graph], column: Setting) -> tuple[Array, Array]:
-        """Logarithms of J at the whole power of the board, and their half-widths, `(n,)` each."""
-        predicted = self._latencies(graphs, column)
-        logs = np.log(predicted.mean[:, 0] * column.hardware.power_w / 1e3)
-        return logs, np.log(predicted.upper[:, 0] / predicted.lower[:, 0]) / 2
 
     def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
         """Write `<path>.safetensors` and its card; `about` is added to the card."""
