@@ -34,7 +34,8 @@ from nasplug.datasets.gpt_networks import GPUS, gpt_table
 from nasplug.datasets.importers.gpt_runs import BATCHES
 from nasplug.predicting.zoo import NETWORK_LATENCY, load_predictor
 from nasplug.predictors.latency.class_models import ClassModels
-from nasplug.predictors.latency.network_energy import NetworkEnergy, power_features, shares_of
+from nasplug.predictors.latency.network_energy import NetworkEnergy
+from nasplug.predictors.latency.power_share import power_features, shares_of, sizes_of
 from nasplug.search_spaces import Graph
 
 JUDGED = 300
@@ -52,13 +53,6 @@ def percent(predicted: Array, truth: Array) -> float:
     return float(100 * np.abs(np.expm1(predicted - truth)).mean())
 
 
-def sizes(graphs: list[Graph]) -> Array:
-    """Features of the plain methods."""
-    rows = [[g.total("flops"), g.total("params"), g.total("bytes"), len(g.ops)] for g in graphs]
-    depth = [[g.ops.count("Gemm"), float(g.attribute("params").max())] for g in graphs]
-    return np.c_[np.log(rows), np.log(depth)]
-
-
 @cache
 def judges(scale: str) -> tuple[list[Graph], Array]:
     """Graphs of networks that are never learned from, and their J."""
@@ -71,12 +65,12 @@ def held_out(seed: int) -> list[dict[str, Any]]:
     graphs, values, names = examples(seed)
     predictor, columns = NetworkEnergy(), settings()
     predictor.fit(graphs, values, columns, groups=names)
-    learned = sizes(graphs)
+    learned = sizes_of(graphs)
     rows = []
     for scale in SCALES:
         own = np.array(names) == scale
         tested, joules = judges(scale)
-        features = sizes(tested)
+        features = sizes_of(tested)
         for g, column in enumerate(columns):
             truth = np.log(joules[:, g])
             if np.isnan(truth).any():

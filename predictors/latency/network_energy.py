@@ -25,6 +25,18 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.class_models import class_of
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.predictors.latency.network_latency import NetworkLatency
+from nasplug.predictors.latency.power_share import (
+    ENDS,
+    OFFSET,
+    distances,
+    half_width,
+    kernel,
+    left_out_errors,
+    power_features,
+    shares_of,
+    sizes_of,
+    weights_of,
+)
 from nasplug.predictors.prediction import Array, NotFittedError, Prediction
 from nasplug.predictors.statistics.calibration import (
     LEVELS,
@@ -32,22 +44,12 @@ from nasplug.predictors.statistics.calibration import (
     left_out_quantiles,
 )
 from nasplug.search_spaces import Graph, InputError
-from nasplug.search_spaces.costs import FLOAT_BYTES
 
-__all__ = ["EnergyConfig", "NetworkEnergy", "measured_way", "power_features", "shares_of"]
+__all__ = ["EnergyConfig", "NetworkEnergy", "measured_way"]
 
-# A meter averages over some time: a pass of MIDDLE_MS draws half of what a long one seems to.
-_MIDDLE_MS, _STEEPNESS = 60.0, 2.0
-# Least and greatest share of the memory bandwidth that counts.
-_MEMORY = (0.1, 1.0)
-_RIDGE = 1e-3
-# Weights of a GPU's own offset and of what changes with the network, length of that change in
-# deviations of the sizes, and variance of noise.
-_OFFSET, _CHANGE, _LENGTH, _NOISE = 1.0, 0.1, 1.0, 0.01
 # Deviations of the sizes within which a network of the same operators is like a measured one.
 _NEAR = 1.0
 _CALIBRATED = 4
-_ENDS = (0.05, 0.95)
 _SMALLEST = 1e-3
 
 
@@ -169,12 +171,12 @@ class NetworkEnergy:
         learn = ~held
         rest = logs - base
         share = shares_of(features[learn], rest[learn], places[learn])
-        sizes = _sizes(graphs)
+        sizes = sizes_of(graphs)
         center, spread = sizes[learn].mean(0), sizes[learn].std(0) + 1e-9
         scaled = (sizes - center) / spread
         departures = rest - features @ share
-        weights = np.stack([_weights(scaled[learn], d) for d in departures[learn].T], axis=1)
-        errors = departures - _kernel(scaled, scaled[learn]) @ weights
+        weights = np.stack([weights_of(scaled[learn], d) for d in departures[learn].T], axis=1)
+        errors = departures - kernel(scaled, scaled[learn]) @ weights
         known = np.stack(
             [np.isfinite(errors[held & (places == k)]).any(0) for k in range(len(order))]
         )
@@ -185,11 +187,11 @@ class NetworkEnergy:
             for k in np.flatnonzero(known[:, g]):
                 own = errors[held & (places == k), g]
                 own = own[np.isfinite(own)]
-                low, high = np.interp(_ENDS, LEVELS, conformal_quantiles(own))
+                low, high = np.interp(ENDS, LEVELS, conformal_quantiles(own))
                 widths[k, g] = max((high - low) / 2, _SMALLEST)
                 normal.append(own / widths[k, g])
             shapes[:, g] = conformal_quantiles(np.concatenate(normal))
-        left_out = left_out_quantiles(_left_out(features, rest, places))
+        left_out = left_out_quantiles(left_out_errors(features, rest, places))
         self._gpus = tuple(column.hardware.name for column in columns)
         self._operators = frozenset(frozenset(graph.ops) for graph in graphs)
         self._learned = _Learned(
@@ -250,7 +252,7 @@ class NetworkEnergy:
                 share = power_features(part, column, ms) @ learned.share
                 center[rows] = np.log(ms * device.power_w / 1e3) + share
         is_known = np.zeros(len(near), np.bool_)
-        left_out = max(_half(learned.left_out), _SMALLEST)
+        left_out = max(half_width(learned.left_out), _SMALLEST)
         shape, spread = learned.left_out / left_out, np.hypot(width, left_out)
         evidence, count = "zero-shot", 0
         if device.name in self._gpus:
@@ -258,7 +260,7 @@ class NetworkEnergy:
             is_measured = asked is None or _words(asked) == _words(measured)
             if is_measured and batch_size == self.config.batch_size:
                 is_known = (near >= 0) & learned.known[near, g]
-            center += np.where(is_known, departure, _OFFSET * learned.weights[:, g].sum())
+            center += np.where(is_known, departure, OFFSET * learned.weights[:, g].sum())
             spread = np.where(is_known, learned.widths[near, g], spread)
             if is_known.any() and is_known.all():
                 evidence, shape = "measured", learned.shapes[:, g]
@@ -285,14 +287,14 @@ class NetworkEnergy:
         """Group of the learned network that each is like, or −1; departures on a known GPU."""
         assert self._learned is not None
         learned = self._learned
-        scaled = (_sizes(graphs) - learned.center) / learned.spread
-        gaps = _distances(scaled, learned.sizes)
+        scaled = (sizes_of(graphs) - learned.center) / learned.spread
+        gaps = distances(scaled, learned.sizes)
         is_near = self._have_same(graphs) & (gaps <= _NEAR**2).any(1)
         near = np.where(is_near, learned.groups[gaps.argmin(1)], -1)
         if device.name not in self._gpus:
             return near, np.zeros(len(graphs))
         weights = learned.weights[:, self._gpus.index(device.name)]
-        return near, _kernel(scaled, learned.sizes) @ weights
+        return near, kernel(scaled, learned.sizes) @ weights
 
     def _column(self, device: Hardware, batch_size: int, way: Way) -> Setting:
         column = self.latency.setting(device, batch_size, way.text or None)
@@ -357,92 +359,3 @@ def _check_power(hardware: Hardware) -> None:
             f"the energy on {hardware.name} is not known, because its description has no board "
             "power; add power_w, in W, from the data sheet to the device's file"
         )
-
-
-def power_features(graphs: Sequence[Graph], column: Setting, ms: Array) -> Array:
-    """Features of the share of the board's power, `(n, 3)`: one, time of a pass, memory traffic.
-
-    Args:
-        graphs: Whole networks.
-        column: GPU, batch size and way to run them.
-        ms: Latencies in ms, `(n,)`.
-    """
-    number = FLOAT_BYTES / (1 + column.is_half)
-    weights = np.array([graph.total("params") for graph in graphs])
-    numbers = np.array([graph.total("bytes") for graph in graphs]) / FLOAT_BYTES
-    moved = np.maximum(numbers - weights, 0) * column.batch_size * number + FLOAT_BYTES * weights
-    used = moved / (column.hardware.memory_bandwidth_gbs * 1e6 * ms)
-    rise = 1 / (1 + (ms / _MIDDLE_MS) ** -_STEEPNESS)
-    return np.stack([np.ones(len(graphs)), rise, np.log(np.clip(used, *_MEMORY))], axis=1)
-
-
-def shares_of(features: Array, rest: Array, groups: NDArray[np.int64]) -> Array:
-    """Weights of features in logarithms of the share; each GPU and group counts the same.
-
-    Args:
-        features: `(n, GPUs, features)`.
-        rest: Logarithms of the share, `(n, GPUs)`; NaN where unknown.
-        groups: Group of each network, `(n,)`.
-    """
-    system, right = np.zeros((features.shape[2],) * 2), np.zeros(features.shape[2])
-    for k in np.unique(groups):
-        for g in range(rest.shape[1]):
-            rows = (groups == k) & np.isfinite(rest[:, g])
-            if rows.any():
-                x, y = features[rows, g], rest[rows, g]
-                system, right = system + x.T @ x / len(y), right + x.T @ y / len(y)
-    return np.asarray(np.linalg.solve(system + _RIDGE * np.eye(len(system)), right))
-
-
-def _left_out(features: Array, rest: Array, groups: NDArray[np.int64]) -> list[Array]:
-    """Residuals of each GPU by the share that the others teach."""
-    errors = []
-    for g in range(rest.shape[1]):
-        others = np.arange(rest.shape[1]) != g
-        if not others.any():
-            others[:] = True
-        share = shares_of(features[:, others], rest[:, others], groups)
-        own = rest[:, g] - features[:, g] @ share
-        errors.append(own[np.isfinite(own)])
-    return errors
-
-
-def _sizes(graphs: Sequence[Graph]) -> Array:
-    """Logarithms of work, weights, numbers moved and operators, and share of biases, `(n, 5)`."""
-    rows = []
-    for graph in graphs:
-        totals = [graph.total(name) for name in ("flops", "params", "bytes")]
-        rows.append([*np.log(np.maximum([*totals, len(graph)], 1.0)), _biases(graph)])
-    return np.array(rows, np.float64).reshape(-1, 5)
-
-
-def _biases(graph: Graph) -> float:
-    """Share of the products of weights that have a bias."""
-    products = np.array([op == "Gemm" for op in graph.ops])
-    weights = graph.attribute("in_channels") * graph.attribute("out_channels")
-    return float((graph.attribute("params") > weights)[products].mean()) if products.any() else 0.0
-
-
-def _distances(a: Array, b: Array) -> Array:
-    gaps = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    result: Array = np.maximum(gaps, 0.0)
-    return result
-
-
-def _kernel(a: Array, b: Array) -> Array:
-    result: Array = _OFFSET + _CHANGE * np.exp(-_distances(a, b) / (2 * _LENGTH**2))
-    return result
-
-
-def _weights(sizes: Array, departures: Array) -> Array:
-    """Weights of networks in a GPU's departure; 0 where nothing was measured."""
-    rows = np.flatnonzero(np.isfinite(departures))
-    system = _kernel(sizes[rows], sizes[rows]) + _NOISE * np.eye(len(rows))
-    result = np.zeros(len(sizes))
-    result[rows] = np.linalg.solve(system, departures[rows])
-    return result
-
-
-def _half(quantiles: Array) -> float:
-    low, high = np.interp(_ENDS, LEVELS, quantiles)
-    return float(high - low) / 2

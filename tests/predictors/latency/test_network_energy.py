@@ -8,7 +8,8 @@ import pytest
 import nasplug
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.network_energy import NetworkEnergy, measured_way, shares_of
+from nasplug.predictors.latency.network_energy import NetworkEnergy, measured_way
+from nasplug.predictors.latency.power_share import shares_of
 from nasplug.predictors.prediction import NotFittedError
 from nasplug.search_spaces import InputError
 
