@@ -72,6 +72,9 @@ MOST, KEPT, BEST = 320, 240, 0.5
 FAILED = 80
 # Weight of an improvement of the median, where trials are pruned.
 SURVIVAL = 0.001
+# With `MANY` losses what is expected to be worse than all so far in one of them, by this much, may
+# still add to the front: few trials were near each of its ends.
+MANY, BEYOND = 4, 0.5
 # Designs to choose the most spread one from.
 DESIGNS = 50
 
@@ -285,7 +288,8 @@ def _gain(observations: Observations, posterior: Posterior, rows: Indices) -> Ar
     else:
         front = scores[pareto_mask(scores)]
         # The ends of the front count as far as anything was ever worse than they.
-        reference = np.maximum(scores.max(axis=0), front.max(axis=0) + 0.1)
+        worst = scores.max(axis=0) + (BEYOND if scores.shape[1] >= MANY else 0.0)
+        reference = np.maximum(worst, front.max(axis=0) + 0.1)
         gain = screened_hypervolume_improvement(mean, std, front, reference)
     return np.asarray(gain * posterior.feasibility[rows])
 
