@@ -244,7 +244,12 @@ def _beyond(front: Array, values: Array, count: int) -> Indices:
     extent = np.ptp(front, axis=0)
     scale = np.where(extent > 0, extent, 1.0)
     gain = np.full(len(values), np.inf)
+    # Column by column, which is several times as fast as along rows of three.
+    columns = [np.ascontiguousarray(column) for column in values.T]
     for point in front:
-        np.minimum(gain, ((point - values) / scale).max(axis=1), out=gain)
+        apart = (point[0] - columns[0]) / scale[0]
+        for k in range(1, len(columns)):
+            np.maximum(apart, (point[k] - columns[k]) / scale[k], out=apart)
+        np.minimum(gain, apart, out=gain)
     rows = smallest(-gain, count)
     return np.asarray(rows[gain[rows] > 0])

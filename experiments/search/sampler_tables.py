@@ -60,6 +60,37 @@ def other_params() -> str:
     )
 
 
+MANY = {
+    "nb201-2": "NAS-Bench-201: accuracy, latency",
+    "nb201-3": "NAS-Bench-201: accuracy, latency, parameters",
+    "nb201-4": "NAS-Bench-201: accuracy, two latencies, parameters",
+    "macro-3": "NAS-Bench-Macro: accuracy, FLOPs, parameters",
+}
+GAINS = {"hypervolume": "hypervolume", "weighting": "random weighting"}
+
+
+@section("many-objectives")
+def many_objectives() -> str:
+    counts = ("50", "100", "200")
+    rows = [
+        row
+        | {"title": MANY[row["task"]], "name": GAINS[row["gain"]]}
+        | {f"share_{n}": row["share"][n] for n in counts}
+        | {f"ms_{n}": row["milliseconds"][n] for n in counts}
+        for row in load("many_objectives")["rows"]
+    ]
+    rows.sort(key=lambda row: (list(MANY).index(row["task"]), list(GAINS).index(row["gain"])))
+    return table_of(
+        ["values", "gain", "seeds", *(f"share after {n}" for n in counts)]
+        + [f"ms a trial at {n}" for n in counts],
+        "{title} | {name} | {count} | "
+        + " | ".join(f"{{share_{n}:±.3f}}" for n in counts)
+        + " | "
+        + " | ".join(f"{{ms_{n}:.0f}}" for n in counts),
+        _means(rows, "title", "name"),
+    )
+
+
 @section("long-joins")
 def long_joins() -> str:
     result = load("long_joins")

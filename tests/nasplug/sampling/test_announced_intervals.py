@@ -71,11 +71,6 @@ def test_infinite_losses_are_left_out_and_nothing_is_said_of_them_alone() -> Non
     assert announced_values(posterior([0.0], [1.0]), 0, alone, []) == {"losses": []}
 
 
-def test_nothing_is_said_of_a_weighting() -> None:
-    known = observations(LOSSES, LOSSES[::-1], LOSSES)
-    assert announced_values(posterior([0.0], [1.0]), 0, known, []) == {"losses": []}
-
-
 def test_misses_widen_and_hits_narrow() -> None:
     assert widths([], 2).tolist() == [1.0, 1.0]
     missed, hit = widths(trials([(True, False)]), 2)

@@ -9,6 +9,7 @@ import optuna
 from counting_predictors import sum_latency
 from optuna.trial import TrialState
 
+from nasplug.pareto import pareto_mask
 from nasplug.sampling.candidate_features import CandidateFeatures
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import SearchSpace, space
@@ -43,6 +44,20 @@ def test_all_parameters_may_be_asked_for() -> None:
     assert len({arch.arch_id for arch in archs}) == 8
     assert all(one.candidates.find(arch) is not None for arch in archs)
     assert len(one.candidates) == POOL
+
+
+def test_counts_and_predictions_may_be_objectives_together() -> None:
+    one = sampler(objectives=("more flops", "latency", "params"))
+    study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=one)
+    # What runs counts as if it had ended as predicted.
+    running = [study.ask(NETS.distributions()) for _ in range(4)]
+    assert len({NETS.from_params(trial.params).arch_id for trial in running}) == 4
+    study.optimize(PredictedObjective(one.candidates, one.objectives), n_trials=12)
+    signs = np.array([-1.0, 1.0, 1.0])
+    means = one.candidates.means(one.objectives) * signs
+    done = np.array([trial.values for trial in study.trials[4:]]) * signs
+    # Where nothing is uncertain, all trials are of the front.
+    assert pareto_mask(np.vstack([done, means]))[: len(done)].all()
 
 
 def test_another_seed_goes_on_with_the_study() -> None:

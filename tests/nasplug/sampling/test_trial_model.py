@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optuna._hypervolume.wfg import compute_hypervolume
 
 from nasplug.sampling import trial_model
 from nasplug.sampling.trial_model import (
@@ -30,11 +31,9 @@ def model() -> TrialModel:
 
 def test_it_finds_the_smallest_loss() -> None:
     one, rows = model(), [0, 1, 2, 3, 4]
-    for step in range(20):
+    for _ in range(20):
         left = np.setdiff1d(np.arange(len(X)), rows)
-        rows.append(
-            one.choose(observations(np.array(rows)), left, 0.5, np.random.default_rng(step))[0]
-        )
+        rows.append(one.choose(observations(np.array(rows)), left, 0.5)[0])
     assert int(np.argmin(Y)) in rows
 
 
@@ -42,7 +41,7 @@ def test_an_unlikely_one_is_not_chosen() -> None:
     rows = np.arange(60)
     missed = X[rows, 0]
     row, posterior = model().choose(
-        observations(rows, violations={"left": missed}), np.arange(60, 300), 0.9, RNG
+        observations(rows, violations={"left": missed}), np.arange(60, 300), 0.9
     )
     assert posterior.feasibility[row] >= 0.9
     assert X[row, 0] < 0.2
@@ -91,12 +90,36 @@ def test_scores_keep_the_order_and_stand_a_diverged_run() -> None:
     assert np.isfinite(value_scores(np.ones(20))).all()
 
 
-def test_pending_trials_are_avoided() -> None:
-    rows, left = np.arange(10), np.arange(10, 300)
-    first, _ = model().choose(observations(rows), left, 0.5, RNG)
-    pending = np.array([first])
-    second, _ = model().choose(observations(rows, pending=pending), left, 0.5, RNG)
-    assert second != first
+def of_several(count: int) -> np.ndarray:
+    """Losses of all candidates that are in each other's way, `(300, count)`."""
+    return np.column_stack([Y, X[:, 0] - Y, -X[:, 1], X[:, 2] ** 2])[:, :count]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_pending_trials_are_avoided(count: int) -> None:
+    rows, left, losses = np.arange(10), np.arange(10, 300), of_several(count)[:10]
+    chosen: list[int] = []
+    for _ in range(3):
+        seen = observations(rows, losses=losses, pending=np.array(chosen, np.intp))
+        chosen.append(model().choose(seen, left, 0.5)[0])
+    assert len(set(chosen)) == 3
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_several_losses_cover_their_front_within_a_limit(count: int) -> None:
+    every, missed, one = of_several(count), X[:, 2] - 0.5, model()
+    rows = list(range(8))
+    for _ in range(32):
+        seen = observations(np.array(rows), losses=every[rows], violations={"left": missed[rows]})
+        left = np.setdiff1d(np.arange(len(X)), rows)
+        row, posterior = one.choose(seen, left, 0.5)
+        assert posterior.mean.shape == (len(X), count)
+        rows.append(row)
+    assert (missed[rows[8:]] <= 0).mean() > 0.6
+    feasible = np.array(rows)[missed[rows] <= 0]
+    reference = every.max(axis=0)
+    whole = compute_hypervolume(every[missed <= 0], reference)
+    assert compute_hypervolume(every[feasible], reference) > 0.85 * whole
 
 
 def test_a_design_is_spread() -> None:
@@ -148,11 +171,9 @@ def test_what_kept_its_limits_is_learned_from_first() -> None:
 @pytest.mark.usefixtures("few")
 def test_a_long_search_still_finds_the_smallest_loss() -> None:
     one, rows = model(), [0, 1, 2]
-    for step in range(90):
+    for _ in range(90):
         left = np.setdiff1d(np.arange(len(X)), rows)
-        rows.append(
-            one.choose(observations(np.array(rows)), left, 0.5, np.random.default_rng(step))[0]
-        )
+        rows.append(one.choose(observations(np.array(rows)), left, 0.5)[0])
     assert set(np.argsort(Y)[:10]) <= set(rows)
     process = one._processes["value 0"]
     assert len(process._rows) <= 40
