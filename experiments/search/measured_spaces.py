@@ -115,6 +115,12 @@ class Measured(FiniteSpace):
         """Graph of a member."""
         return self._whole.to_graph(arch, task)
 
+    def summands(
+        self, archs: Sequence[Architecture], task: str | None = None
+    ) -> tuple[list[Graph], NDArray[np.float64]] | None:
+        """Graphs and their numbers in the larger space."""
+        return self._whole.summands(archs, task)
+
     @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks of the larger space."""

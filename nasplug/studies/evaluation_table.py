@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasplug.objectives import OBJECTIVES
 from nasplug.quantities import QUANTITIES
@@ -280,3 +281,9 @@ class Members(FiniteSpace):
     def to_graphs(self, archs: Sequence[Architecture], task: str | None = None) -> list[Graph]:
         """Graphs of architectures in the whole space."""
         return self.space.to_graphs(archs, task)
+
+    def summands(
+        self, archs: Sequence[Architecture], task: str | None = None
+    ) -> tuple[list[Graph], NDArray[np.float64]] | None:
+        """Graphs and their numbers in the whole space; see `SearchSpace.summands`."""
+        return self.space.summands(archs, task)
