@@ -1,6 +1,8 @@
 """Expected improvement of values and of the dominated hypervolume, in closed form.
 
-All functions minimise: negate an objective that is to be maximised. Two objectives at most.
+All functions minimise: negate an objective that is to be maximised.
+
+Notation: n candidates, k points of a front, m objectives.
 """
 
 from __future__ import annotations
@@ -8,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from nasplug.arrays import Array, Mask
-from nasplug.pareto import staircase
+from nasplug.arrays import Array
+from nasplug.sampling.boxes import Boxes, boxes_beyond, proper_front, rows_beyond
 
 __all__ = [
     "expected_hypervolume_improvement",
@@ -21,6 +23,10 @@ __all__ = [
 # hoped to be better than expected when they are chosen.
 SCREENED = 1_500
 OPTIMISM = 1.5
+# Corners of the region by which candidates are chosen, at most; see `boxes_beyond`.
+SCREENING_CORNERS = 200
+# Candidates, and numbers of them times boxes, that are computed at once.
+_TOGETHER, _BLOCK = 4_096, 65_536
 
 
 def _expected_below(level: Array, mean: Array, std: Array) -> Array:
@@ -46,37 +52,31 @@ def expected_improvement(mean: Array, std: Array, best: float) -> Array:
 def expected_hypervolume_improvement(
     mean: Array, std: Array, front: Array, reference: Array
 ) -> Array:
-    """Exact expected hypervolume improvement of candidates with two independent normal objectives.
+    """Expected hypervolume improvement of candidates with independent normal objectives.
 
-    Between two neighbours of the front the dominated region has a flat ceiling, so the area that a
-    point Y adds is a sum over strips, `Σᵢ |[Y₁, aᵢ₊₁] ∩ strip i| · (bᵢ − Y₂)+`, and by independence
-    the expectation of each term is a product of one-dimensional ones.
+    The volume that a point Y adds is a sum over the disjoint boxes [l, u] that the front does not
+    dominate, `Σ Πⱼ |[Yⱼ, ∞) ∩ [lⱼ, uⱼ]|`, and by independence the expectation of each term is a
+    product of one-dimensional ones (Yang et al., 2019). With a front so large that its points are
+    rounded (see `boxes_beyond`), the result lies between the exact one and that of a candidate that
+    is worse by the step of the grid in all objectives; else it is exact.
 
     Args:
-        mean: Means, shape `(n, 2)`.
-        std: Standard deviations, shape `(n, 2)`; where both are 0 the result is the plain
-            hypervolume improvement.
-        front: Points observed so far, shape `(k, 2)`, k ≥ 0; dominated ones do no harm.
-        reference: Shape `(2,)`; nothing beyond it counts.
+        mean: Means, shape `(n, m)`, m ≥ 2.
+        std: Standard deviations, shape `(n, m)`; an objective without one is known, and if all are
+            0 the result is the plain hypervolume improvement.
+        front: Points observed so far, shape `(k, m)`, k ≥ 0; dominated ones do no harm.
+        reference: Shape `(m,)`; nothing beyond it counts.
 
     Returns:
         Shape `(n,)`, not negative.
     """
     mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
     reference = np.asarray(reference, np.float64)
-    steps = staircase(front, reference)
-    right = np.append(steps[:, 0], reference[0])  # (k + 1,) right edges of the strips
-    ceiling = np.concatenate([[reference[1]], steps[:, 1]])  # (k + 1,)
-    rows: slice | Mask = slice(None)
-    if not std.any():
-        # Most of many candidates are known to add nothing.
-        strip = np.searchsorted(steps[:, 0], mean[:, 0], side="right")
-        rows = (mean[:, 0] < reference[0]) & (mean[:, 1] < ceiling[strip])
-    reach = _expected_below(right[None, :], mean[rows, :1], std[rows, :1])  # (n, k + 1)
-    width = np.diff(reach, axis=1, prepend=0.0)
-    height = _expected_below(ceiling[None, :], mean[rows, 1:], std[rows, 1:])
+    front = proper_front(front, reference)
+    # Most of many candidates are known to add nothing.
+    rows = np.arange(len(mean)) if std.any() else rows_beyond(mean, front, reference)
     result = np.zeros(len(mean))
-    result[rows] = (np.maximum(width, 0.0) * height).sum(axis=1)
+    result[rows] = _expected_volumes(mean[rows], std[rows], boxes_beyond(front, reference))
     return result
 
 
@@ -86,22 +86,42 @@ def screened_hypervolume_improvement(
     """`expected_hypervolume_improvement` of the candidates that may have the largest, 0 of others.
 
     A candidate counts by what it adds if it turns out `OPTIMISM` standard deviations better than
-    expected in both objectives; the `SCREENED` best by that are worked out.
+    expected in all objectives; the `SCREENED` best by that are worked out.
     """
     mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
     reference = np.asarray(reference, np.float64)
+    front = proper_front(front, reference)
     hoped = mean - OPTIMISM * std
-    steps = staircase(front, reference)
-    right = np.append(steps[:, 0], reference[0])
-    ceiling = np.concatenate([[reference[1]], steps[:, 1]])
-    added, left = np.zeros(len(mean)), hoped[:, 0]
-    for edge, top in zip(right, ceiling, strict=True):
-        width = np.maximum(edge - left, 0.0)
-        added += width * np.maximum(top - hoped[:, 1], 0.0)
-        left = np.maximum(left, edge)
-    chosen = np.flatnonzero(added > 0)
+    chosen = rows_beyond(hoped, front, reference)
     if len(chosen) > SCREENED:
-        chosen = chosen[np.argsort(-added[chosen], kind="stable")[:SCREENED]]
+        boxes = boxes_beyond(front, reference, SCREENING_CORNERS)
+        added = _expected_volumes(hoped[chosen], np.zeros_like(std[chosen]), boxes)
+        chosen = chosen[np.argsort(-added, kind="stable")[:SCREENED]]
     result = np.zeros(len(mean))
-    result[chosen] = expected_hypervolume_improvement(mean[chosen], std[chosen], front, reference)
+    boxes = boxes_beyond(front, reference)
+    result[chosen] = _expected_volumes(mean[chosen], std[chosen], boxes)
+    return result
+
+
+def _expected_volumes(mean: Array, std: Array, boxes: Boxes) -> Array:
+    """Expected volume of the parts of boxes that normal points dominate, `(n,)`."""
+    result = np.zeros(len(mean))
+    for start in range(0, len(mean), _TOGETHER):
+        rows = slice(start, start + _TOGETHER)
+        reach = [
+            # By how much an edge is expected to be undercut; the first one, −∞, by nothing.
+            np.pad(_expected_below(edges[1:, None], m[None], s[None]), ((1, 0), (0, 0)))
+            for edges, m, s in zip(boxes.edges, mean[rows].T, std[rows].T, strict=True)
+        ]
+        size = max(1, _BLOCK // max(1, reach[0].shape[1]))
+        for first in range(0, len(boxes.lower), size):
+            lower, upper = (side[first : first + size].T for side in boxes[1:])
+            volume: Array | None = None
+            for table, below, above in zip(reach, lower, upper, strict=True):
+                width = table[above]
+                width -= table[below]
+                np.maximum(width, 0.0, out=width)
+                volume = width if volume is None else np.multiply(volume, width, out=volume)
+            assert volume is not None
+            result[rows] += volume.sum(axis=0)
     return result

@@ -38,13 +38,13 @@ def announced_values(
 ) -> dict[str, Any]:
     """Mean and ends of the interval of each loss of a candidate, and its chance of feasibility.
 
-    `losses` has mean, lower and upper end of each; it is empty where only a weighting of the losses
-    was learned, or one of them is infinite in all trials. `feasible` is there with constraints.
+    `losses` has mean, lower and upper end of each; it is empty where one of them is infinite in all
+    trials. `feasible` is there with constraints.
     """
     announced: dict[str, Any] = {"losses": []}
     is_known = np.isfinite(observations.losses).any(axis=0).all()
     count = observations.losses.shape[1]
-    if posterior.mean.shape[1] == count and is_known:
+    if is_known:
         reach = float(ndtri((1 + INTERVAL) / 2)) * widths(tried, count)
         for k, losses in enumerate(observations.losses.T):
             mean, half_width = posterior.mean[row, k], reach[k] * posterior.std[row, k]

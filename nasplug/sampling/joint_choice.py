@@ -22,7 +22,6 @@ from nasplug.sampling.observations import (
     failure_targets,
     success_probability,
     value_scores,
-    weighted,
 )
 from nasplug.sampling.other_params import OtherParams
 from nasplug.sampling.trial_model import TrialModel, most_promising
@@ -155,9 +154,6 @@ def choose_jointly(
     """
     observations = trials.observations
     recalled = model.recalled(observations)[-MOST:]
-    if observations.losses.shape[1] > 2:
-        observations = weighted(observations, generator)
-        trials = replace(trials, observations=observations)
     processes = _Processes(model, trials, recalled, others.categorical)
 
     def ranked(rows: Indices, points: Array, count: int) -> Indices:

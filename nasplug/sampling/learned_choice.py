@@ -204,7 +204,7 @@ class LearnedChoice(ABC):
             )
             announced = announced_values(posterior, 0, observations, step.tried)
             return Choice(int(pool[row]), is_free, announced, others)
-        row, posterior = model.choose(observations, feasible, self._probability, generator)
+        row, posterior = model.choose(observations, feasible, self._probability)
         announced = announced_values(posterior, row, observations, step.tried)
         return Choice(int(pool[row]), True, announced)
 

@@ -10,7 +10,7 @@ losses, to be minimised; a row is an index of a candidate.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import ndtr
@@ -23,10 +23,8 @@ __all__ = [
     "Posterior",
     "constraint_scores",
     "failure_targets",
-    "random_weighting",
     "success_probability",
     "value_scores",
-    "weighted",
 ]
 
 # Trials from which on the scale of their values counts beside the order.
@@ -155,18 +153,6 @@ def success_probability(mean: Array, spread: Array, succeeded: int, failed: int)
     share = failed / (succeeded + failed)
     border = (0.5 - share) / np.sqrt(share * (1 - share))
     return np.asarray(np.maximum(ndtr((border - mean) / spread), LEAST_SUCCESS))
-
-
-def weighted(observations: Observations, generator: np.random.Generator) -> Observations:
-    """Observations of the same trials with one loss, a random weighting of their scores."""
-    scores = np.stack([value_scores(column) for column in observations.losses.T], axis=1)
-    return replace(observations, losses=random_weighting(scores, generator)[:, None])
-
-
-def random_weighting(scores: Array, generator: np.random.Generator) -> Array:
-    """A random augmented Chebyshev norm of each row of `(k, m)` scores, `(k,)` (ParEGO)."""
-    weighted = scores * generator.dirichlet(np.ones(scores.shape[1]))
-    return np.asarray(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))
 
 
 def value_scores(losses: Array) -> Array:

@@ -6,7 +6,11 @@ import numpy as np
 
 from nasplug.arrays import Array
 from nasplug.pareto import contributions, pareto_mask
-from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
+from nasplug.sampling.acquisition import (
+    expected_hypervolume_improvement,
+    expected_improvement,
+    screened_hypervolume_improvement,
+)
 
 __all__ = ["MIN_PAIRS", "best_candidate", "relate"]
 
@@ -68,11 +72,10 @@ def best_candidate(
 ) -> int:
     """Index of the candidate to try next; every objective is to be minimised.
 
-    It has the largest expected improvement, of the dominated hypervolume if there are two
-    objectives; where none is expected to improve, it is the non-dominated candidate that alone
-    dominates most. Without observed values the mean itself is what improves. With more objectives
-    it is the non-dominated candidate farthest from the observed values, each objective scaled to
-    its range, so that few trials spread over the front.
+    It has the largest expected improvement, of the dominated hypervolume if there are several
+    objectives. Where none is expected to improve, it is the non-dominated candidate that dominates
+    most; with two objectives, most that no other candidate dominates. Without observed values the
+    mean itself is what improves.
 
     Args:
         mean: Means of the candidates on the observed scale, shape `(n, m)` with n ≥ 1.
@@ -90,32 +93,15 @@ def best_candidate(
         if gain.max() > 1e-12 * scale:
             return _one_of_best(gain, generator)
         return _one_of_best(-mean[:, 0], generator)
-    if mean.shape[1] > 2:
-        return _farthest(mean, observed, generator)
     reference = _reference(np.vstack([mean if horizon is None else horizon, observed]))
-    gain = expected_hypervolume_improvement(mean, std, observed, reference)
+    # Each candidate costs a term for each box, of which two objectives have few.
+    are_two = mean.shape[1] == 2
+    improvement = expected_hypervolume_improvement if are_two else screened_hypervolume_improvement
+    gain = improvement(mean, std, observed, reference)
     box = float(np.prod(reference - np.vstack([mean, observed]).min(axis=0)))
     if gain.max() > 1e-12 * abs(box):
         return _one_of_best(gain, generator)
     layer = np.flatnonzero(pareto_mask(mean))
-    return int(layer[_one_of_best(contributions(mean[layer], _reference(mean)), generator)])
-
-
-def _farthest(mean: Array, observed: Array, generator: np.random.Generator) -> int:
-    """The non-dominated candidate farthest from what was observed; at first that of least sum.
-
-    Candidates that an observed value dominates come last.
-    """
-    layer = np.flatnonzero(pareto_mask(np.vstack([mean, observed]))[: len(mean)])
-    if not len(layer):
-        layer = np.flatnonzero(pareto_mask(mean))
-    points = mean[layer]
-    low, extent = points.min(axis=0), np.ptp(points, axis=0)
-    scaled = (points - low) / np.where(extent > 0, extent, 1.0)
-    if not len(observed):
-        return int(layer[_one_of_best(-scaled.sum(axis=1), generator)])
-    seen = (observed - low) / np.where(extent > 0, extent, 1.0)
-    distance = np.full(len(layer), np.inf)
-    for point in seen:
-        np.minimum(distance, ((scaled - point) ** 2).sum(axis=1), out=distance)
-    return int(layer[_one_of_best(distance, generator)])
+    end = _reference(mean)
+    dominated = contributions(mean[layer], end) if are_two else (end - mean[layer]).prod(axis=1)
+    return int(layer[_one_of_best(dominated, generator)])

@@ -24,10 +24,8 @@ from nasplug.sampling.observations import (
     Posterior,
     constraint_scores,
     failure_targets,
-    random_weighting,
     success_probability,
     value_scores,
-    weighted,
 )
 
 __all__ = [
@@ -37,7 +35,6 @@ __all__ = [
     "in_layers",
     "most_promising",
     "normal_scores",
-    "random_weighting",
     "spread_design",
     "value_scores",
 ]
@@ -221,24 +218,19 @@ class TrialModel:
         observations: Observations,
         allowed: Indices,
         probability: float,
-        generator: np.random.Generator,
     ) -> tuple[int, Posterior]:
         """The candidate of the largest expected gain among those likely enough to be feasible.
 
-        The gain is the expected improvement, of the dominated hypervolume for two losses; for more
-        than two that of a random weighting (Knowles, "ParEGO", 2006). It is multiplied by the
-        probability of feasibility. Where no candidate is likely enough, the likeliest is taken.
+        The gain is the expected improvement, for several losses that of the dominated hypervolume,
+        times the probability of feasibility. Where no candidate is likely enough, the likeliest is
+        taken.
 
         Args:
             observations: The trials, at least one with known losses.
             allowed: Candidates to choose from, at least one.
             probability: Probability with which learned constraints are to hold.
-            generator: Draws the weighting.
         """
-        recalled = self.recalled(observations)
-        if observations.losses.shape[1] > 2:
-            observations = weighted(observations, generator)
-        posterior = self.posterior(observations, recalled)
+        posterior = self.posterior(observations)
         (row,) = most_promising(observations, posterior, allowed, probability)
         return int(row), posterior
 
@@ -302,11 +294,9 @@ def in_layers(scores: Array, count: int) -> Indices:
     """Rows of whole layers of the Pareto order, the best first, until there are `count`.
 
     Args:
-        scores: Points to be minimised, `(n, m)`; of more than two columns the sum counts.
+        scores: Points to be minimised, `(n, m)`.
         count: How many, at least, if there are so many.
     """
-    if scores.shape[1] > 2:
-        return np.argsort(scores.sum(axis=1), kind="stable")[:count]
     layers: list[Indices] = []
     left = np.arange(len(scores))
     while len(left) and sum(map(len, layers)) < count:

@@ -30,11 +30,9 @@ def model() -> TrialModel:
 
 def test_it_finds_the_smallest_loss() -> None:
     one, rows = model(), [0, 1, 2, 3, 4]
-    for step in range(20):
+    for _ in range(20):
         left = np.setdiff1d(np.arange(len(X)), rows)
-        rows.append(
-            one.choose(observations(np.array(rows)), left, 0.5, np.random.default_rng(step))[0]
-        )
+        rows.append(one.choose(observations(np.array(rows)), left, 0.5)[0])
     assert int(np.argmin(Y)) in rows
 
 
@@ -42,7 +40,7 @@ def test_an_unlikely_one_is_not_chosen() -> None:
     rows = np.arange(60)
     missed = X[rows, 0]
     row, posterior = model().choose(
-        observations(rows, violations={"left": missed}), np.arange(60, 300), 0.9, RNG
+        observations(rows, violations={"left": missed}), np.arange(60, 300), 0.9
     )
     assert posterior.feasibility[row] >= 0.9
     assert X[row, 0] < 0.2
@@ -93,9 +91,9 @@ def test_scores_keep_the_order_and_stand_a_diverged_run() -> None:
 
 def test_pending_trials_are_avoided() -> None:
     rows, left = np.arange(10), np.arange(10, 300)
-    first, _ = model().choose(observations(rows), left, 0.5, RNG)
+    first, _ = model().choose(observations(rows), left, 0.5)
     pending = np.array([first])
-    second, _ = model().choose(observations(rows, pending=pending), left, 0.5, RNG)
+    second, _ = model().choose(observations(rows, pending=pending), left, 0.5)
     assert second != first
 
 
@@ -148,11 +146,9 @@ def test_what_kept_its_limits_is_learned_from_first() -> None:
 @pytest.mark.usefixtures("few")
 def test_a_long_search_still_finds_the_smallest_loss() -> None:
     one, rows = model(), [0, 1, 2]
-    for step in range(90):
+    for _ in range(90):
         left = np.setdiff1d(np.arange(len(X)), rows)
-        rows.append(
-            one.choose(observations(np.array(rows)), left, 0.5, np.random.default_rng(step))[0]
-        )
+        rows.append(one.choose(observations(np.array(rows)), left, 0.5)[0])
     assert set(np.argsort(Y)[:10]) <= set(rows)
     process = one._processes["value 0"]
     assert len(process._rows) <= 40
