@@ -236,7 +236,7 @@ class GPTSpace(NetworkSpace):
         rows: list[tuple[int, int, int]] = []
         firsts: list[int] = []
         for row, arch in enumerate(archs):
-            chosen = self._chosen(self._digits(arch))
+            chosen: Choices = self._chosen(self._digits(arch))
             whole = [chosen.get(name) for name in ("embed", "bias", "kv_heads", "gated")]
             count = range(1, chosen["layers"] + 1)
             layers = Counter((chosen[f"heads_{k}"], chosen[f"mlp_{k}"]) for k in count)
@@ -250,8 +250,8 @@ class GPTSpace(NetworkSpace):
             firsts.append(columns[key])
         graphs = []
         for model in single.values():
-            for count in (1, 2):
-                several = replace(model, heads=model.heads * count, ratios=model.ratios * count)
+            for times in (1, 2):
+                several = replace(model, heads=model.heads * times, ratios=model.ratios * times)
                 builder = LanguageModelBuilder(several, tokens)
                 graphs.append(builder.graph(builder.build()))
         row_of, column_of, layer_counts = np.array(rows, np.intp).reshape(-1, 3).T

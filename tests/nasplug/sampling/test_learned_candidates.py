@@ -28,7 +28,8 @@ def test_candidates_are_counted_as_graphs_are(monkeypatch: pytest.MonkeyPatch) -
             assert np.array_equal(rows, features.first[name])
             assert np.array_equal(built(archs)[name], features(archs)[name])
     scores = Scoring(nets, (), None, (), 1, "decode", {})(listed.architectures)
-    assert scores.connected.all() and listed.scores.connected.all()
+    assert scores.connected.all()
+    assert listed.scores.connected.all()
     for name, quantity in scores.quantities.items():
         assert np.array_equal(quantity.mean, listed.quantities[name].mean)
     assert np.array_equal(scores.cost, listed.scores.cost)
