@@ -30,9 +30,15 @@ OBJECTIVES = ("h100-latency", "h100-latency-energy", "rtx3080-latency-energy-mem
 LIMITS = "h100-limits"
 TRIALS, LIMIT_TRIALS = 200, 100
 # Samplers of several values, in the order of their runs; a slow one has fewer seeds.
-SAMPLERS = ("nasplug", "random", "nsga2", "nsga3", "tpe", "local-search", "morea", "gp", "forest")
+SAMPLERS = (
+    *("nasplug", "random", "random-members", "nsga2", "nsga3", "tpe", "local-search", "morea"),
+    *("gp", "forest"),
+)
 # Samplers that keep limits.
-KEEPING = ("nasplug", "nasplug-shipped", "random", "nsga2", "tpe", "evolution", "gp", "forest")
+KEEPING = (
+    *("nasplug", "nasplug-shipped", "random", "random-members", "nsga2", "tpe", "evolution"),
+    *("gp", "forest"),
+)
 FEW_SEEDS = {"gp": 3, "forest": 3}
 
 

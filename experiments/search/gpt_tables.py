@@ -19,6 +19,7 @@ _NAMES = {
     "morea": "MOREA (Syne Tune)",
     "local-search": "local search",
     "evolution": "regularized evolution",
+    "random-members": "random, of the measured networks",
     "random": "random",
 }
 _SETS = {

@@ -91,6 +91,11 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
         yield row
 
 
+def random_members(task: Task, seed: int, trials: int) -> Trials:
+    """Members of a list in a random order."""
+    yield from map(int, np.random.default_rng(seed).permutation(len(task.values))[:trials])
+
+
 def local_search(task: Task, seed: int, trials: int) -> Trials:
     """The search of HW-GPT-Bench: a random decision of a random network of the front changes.
 
@@ -324,6 +329,7 @@ class _Process:
 
 RIVALS: dict[str, Sampler] = {
     "random": _optuna(lambda seed: optuna.samplers.RandomSampler(seed=seed)),
+    "random-members": random_members,
     "evolution": regularized_evolution,
     "tpe": _optuna(lambda seed: optuna.samplers.TPESampler(seed=seed)),
     "nsga2": _optuna(lambda seed: optuna.samplers.NSGAIISampler(population_size=20, seed=seed)),
