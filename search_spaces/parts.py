@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
@@ -169,6 +170,12 @@ class Part(SearchSpace):
     def to_graphs(self, archs: Sequence[Architecture], task: str | None = None) -> list[Graph]:
         """The graphs of the whole space."""
         return self.whole.to_graphs(archs, task)
+
+    def summands(
+        self, archs: Sequence[Architecture], task: str | None = None
+    ) -> tuple[list[Graph], NDArray[np.float64]] | None:
+        """Graphs and their numbers in the whole space; see `SearchSpace.summands`."""
+        return self.whole.summands(archs, task)
 
     def normal_form(self, graph: Graph) -> Graph:
         """The normal form of the whole space, which may lie outside of the part."""

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
@@ -256,6 +257,20 @@ class SearchSpace(ABC):
     def to_graphs(self, archs: Sequence[Architecture], task: str | None = None) -> list[Graph]:
         """Graphs of several architectures, in their order; see `to_graph`."""
         return [self.to_graph(arch, task) for arch in archs]
+
+    def summands(
+        self, archs: Sequence[Architecture], task: str | None = None
+    ) -> tuple[list[Graph], NDArray[np.float64]] | None:
+        """Find a few graphs of whose totals those of whole networks are sums.
+
+        Totals are numbers of operators, costs, and the length of the longest path. No operator of
+        such networks is idle.
+
+        Returns:
+            The graphs, and how often each of them counts in an architecture, also less than never,
+            `(archs, graphs)`; None if the space knows none.
+        """
+        return None
 
     def fix(self, **values: Any) -> SearchSpace:
         """The part of the space in which parameters have one value each.

@@ -18,8 +18,9 @@ from nasplug.search_spaces import (
     SearchSpace,
 )
 from nasplug.search_spaces.nb101.space import NB101
+from nasplug.search_spaces.networks.gpt import GPTSpace
 
-__all__ = ["Measured", "MeasuredCells"]
+__all__ = ["Measured", "MeasuredCells", "MeasuredModels"]
 
 
 class Measured(FiniteSpace):
@@ -70,11 +71,16 @@ class Measured(FiniteSpace):
         missing = [name for name in self._names if name not in params]
         if missing:
             raise InputError(f"parameter {missing[0]!r} is missing")
-        order = self._order(self._numbers(params))
-        return self._archs[next(k for k in order.tolist() if k not in tried)]
+        distances = self._distances(self._numbers(params)).astype(np.float64)
+        distances[list(tried)] = np.inf
+        return self._archs[int(distances.argmin())]
+
+    def _distances(self, digits: NDArray[np.float64]) -> NDArray[Any]:
+        """Decisions of each member that differ, `(members,)`."""
+        return np.asarray((self._digits != digits).sum(axis=1))
 
     def _order(self, digits: NDArray[np.float64]) -> NDArray[np.intp]:
-        return np.argsort((self._digits != digits).sum(axis=1), kind="stable")
+        return np.argsort(self._distances(digits), kind="stable")
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
         """The choices of a member."""
@@ -108,6 +114,12 @@ class Measured(FiniteSpace):
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
         """Graph of a member."""
         return self._whole.to_graph(arch, task)
+
+    def summands(
+        self, archs: Sequence[Architecture], task: str | None = None
+    ) -> tuple[list[Graph], NDArray[np.float64]] | None:
+        """Graphs and their numbers in the larger space."""
+        return self._whole.summands(archs, task)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -154,3 +166,42 @@ class MeasuredCells(Measured, CodedSpace):
     def counts(self, codes: NDArray[np.uint32] | None = None) -> NDArray[np.uint8]:
         """Counts of small pieces in members."""
         return self._cells.counts(self._codes if codes is None else codes)
+
+
+class MeasuredModels(Measured):
+    """The language models that were measured.
+
+    Of thousands of networks none agrees with a proposal in most decisions, and an embedding counts
+    for more than the heads of a layer. So the nearest ones are those that differ in the fewest
+    decisions about the whole network, and among them those that are the fewest steps away in the
+    heads and MLPs of the layers that the proposal has.
+
+    Args:
+        whole: The space of their scale.
+        archs: The members, each once.
+
+    Attributes:
+        decisions: Decisions of the scale.
+    """
+
+    def __init__(self, whole: GPTSpace, archs: Sequence[Architecture]) -> None:
+        self.decisions = whole.family.decisions
+        names = [decision.name for decision in self.decisions]
+        # The layer of a decision; 0 for one about the whole network.
+        self._layers = np.array([int(name.partition("_")[2] or 0) for name in names])
+        self._depths, self._depth = whole.choices.layers, names.index("layers")
+        super().__init__(whole, archs)
+
+    def _numbers(self, params: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Positions of the choices."""
+        chosen = [decision.choices.index(params[decision.name]) for decision in self.decisions]
+        return np.array(chosen, np.float64)
+
+    def _distances(self, digits: NDArray[np.float64]) -> NDArray[Any]:
+        """Steps in layers, and more than these can be for each other decision that differs."""
+        depth = self._depths[int(digits[self._depth])]
+        inner = (self._layers > 0) & (self._layers <= depth)
+        steps = np.abs(self._digits[:, inner] - digits[inner]).sum(axis=1)
+        whole = self._layers == 0
+        differing = (self._digits[:, whole] != digits[whole]).sum(axis=1)
+        return np.asarray(steps + differing * self._digits.size)

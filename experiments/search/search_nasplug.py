@@ -2,7 +2,9 @@
 
 `nasplug` learns everything from the trials. `nasplug-10` has had ten random cells timed on the
 device before the first trial, and keeps a limit with probability 0.9. `nasplug-once` proposes one
-cell of each function also where a latency is measured.
+cell of each function also where a latency is measured. `nasplug-shipped` keeps the limit on a
+latency by the package's predictor of any network, which has learned from some of the benchmark's
+networks on its devices; what it observes then corrects that.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import numpy as np
 from experiments.common import Array, cells
 from experiments.devices.known import KnownLatencies
 from experiments.search.search_rivals import Sampler, Trials, in_study
-from experiments.search.search_tasks import Task
+from experiments.search.search_tasks import Task, architectures
 from nasplug import PredictorSampler, datasets
+from nasplug.devices.hardware import hardware
 from nasplug.predicting.few_shot import SMALLEST_MS
+from nasplug.predicting.zoo import load_shipped
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.prediction import Prediction
-from nasplug.search_spaces import Architecture, space
+from nasplug.search_spaces import Architecture, FiniteSpace, space
 
 MEASURED = 10
 # With which a limit is to hold: learned from trials alone, and known by ten measurements.
@@ -81,6 +85,47 @@ class TenShot:
         )
 
 
+@cache
+def _shipped_latencies(searched: FiniteSpace, column: str) -> Prediction:
+    """Latencies of all members of a space on a device and batch, by the package's predictor."""
+    device, _, batch = column.rpartition("@")
+    graphs = searched.to_graphs(architectures(searched))
+    return load_shipped(space(searched.name), "latency").predict(
+        graphs, hardware(device), int(batch)
+    )
+
+
+class Shipped:
+    """The package's predictor of latencies, asked once for all members of a space."""
+
+    def __init__(self, searched: FiniteSpace, column: str) -> None:
+        self._searched, self._column = searched, column
+
+    def predict(
+        self,
+        architectures: Sequence[Architecture],
+        hardware: Hardware | None = None,
+        batch_size: int = 1,
+    ) -> Prediction:
+        """Predict latencies in ms, of all members in their order."""
+        assert len(architectures) == len(self._searched)
+        return _shipped_latencies(self._searched, self._column)
+
+
+def _by_shipped(task: Task, seed: int, trials: int) -> Trials:
+    """nasplug with a limit on the latency that the package predicts."""
+    if task.device is None or task.limit is None:
+        raise SystemExit(f"task {task.name} has no limit on a latency")
+    device, _, batch = task.device.rpartition("@")
+    made = _ours(
+        hardware=device,
+        batch_size=int(batch),
+        constraints=f"latency<={task.limit}ms",
+        predictors={"latency": Shipped(task.space, task.device)},
+    )
+    return made(task, seed, trials)
+
+
 def _ours(*, knows_device: bool = False, **options: Any) -> Sampler:
     def sampler(task: Task, seed: int, trials: int) -> Trials:
         # Where latencies are measured, cells of equal function are not equal.
@@ -107,4 +152,5 @@ OURS: dict[str, Sampler] = {
     "nasplug": _ours(),
     "nasplug-once": _ours(equivalents="once"),
     "nasplug-10": _ours(knows_device=True),
+    "nasplug-shipped": _by_shipped,
 }

@@ -46,20 +46,24 @@ def run(
     search: Task, sampler: str, seed: int, trials: int, until_found: bool = False
 ) -> dict[str, Any]:
     """Do a run; its row."""
-    rows, ticks = [], [time.perf_counter()]
+    rows, ticks, cpu_ticks = [], [time.perf_counter()], [time.process_time()]
     is_found = _found(search)
     for row in SAMPLERS[sampler](search, seed, trials):
         rows.append(row)
         ticks.append(time.perf_counter())
+        cpu_ticks.append(time.process_time())
         if until_found and is_found[row]:
             break
     done = np.array(rows[:trials], np.intp)
-    curve = search.curve(done)
+    reached = {str(n): search.reached(done[:n]) for n in CHECKPOINTS if n <= trials}
+    last = search.reached(done)
     hit = np.flatnonzero(is_found[done])
     first_hit = int(hit[0]) + 1 if len(hit) else None
     first = min(AROUND, len(done)) - TIMED // 2
     spent = np.diff(ticks)[max(first, 0) : first + TIMED]
-    best = float(curve[-1]) if search.reference is None else float(search.values[done, 0].max())
+    best = (
+        last if search.reference is None else float(search.losses[done, 0].min() * search.sign[0])
+    )
     return {
         "task": search.name,
         "sampler": sampler,
@@ -68,13 +72,12 @@ def run(
         "trials_made": len(done),
         "trials_to_optimum": first_hit,
         "best": _number(best),
-        "hypervolume_share": None if search.reference is None else _number(float(curve[-1])),
+        "hypervolume_share": None if search.reference is None else _number(last),
         "infeasible_share": _number(float(1 - search.feasible[done].mean())),
         "duplicates": int(len(done) - len(np.unique(search.identity[done]))),
         "seconds_per_trial": round(float(np.mean(spent)), 5),
-        "curve": {
-            str(n): _number(float(curve[min(n, len(done)) - 1])) for n in CHECKPOINTS if n <= trials
-        },
+        "last_cpu_seconds": round(float(np.mean(np.diff(cpu_ticks)[-TIMED:])), 5),
+        "curve": {n: _number(value) for n, value in reached.items()},
     }
 
 

@@ -18,12 +18,13 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 from scipy.stats import norm, rankdata
 
-from experiments.search.measured_spaces import Measured
+from experiments.search.measured_spaces import Measured, MeasuredModels
 from experiments.search.search_tasks import Task, architectures
 from nasplug.pareto import pareto_mask
 from nasplug.predictors.features.cells import Paths
 from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 from nasplug.search_spaces import Architecture, FiniteSpace
+from nasplug.searching.objectives import suggest
 
 Array = NDArray[np.float64]
 Trials = Iterator[int]
@@ -41,11 +42,13 @@ def in_study(task: Task, sampler: optuna.samplers.BaseSampler, trials: int) -> T
     tried: set[int] = set()
     for _ in range(trials):
         trial = study.ask()
-        row = task.row(trial)
         if isinstance(task.space, Measured):
-            arch = task.space.nearest(trial.params, tried)
+            params = suggest(trial, task.space.distributions())
+            arch = task.space.nearest(params, tried)
             row = task.space.index(arch)
             settle(study, trial, task.space, arch)
+        else:
+            row = task.row(trial)
         tried.add(row)
         study.tell(trial, task.evaluate(trial, row))
         yield row
@@ -86,6 +89,84 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
             alive.pop(0)
         alive.append(row)
         yield row
+
+
+def random_members(task: Task, seed: int, trials: int) -> Trials:
+    """Members of a list in a random order."""
+    yield from map(int, np.random.default_rng(seed).permutation(len(task.values))[:trials])
+
+
+def local_search(task: Task, seed: int, trials: int) -> Trials:
+    """The search of HW-GPT-Bench: a random decision of a random network of the front changes.
+
+    It begins with the largest network, the smallest one, one between them, and a random one.
+    """
+    rng = np.random.default_rng(seed)
+    choices = _choices_of(task.space)
+    random_one = {name: values[int(rng.integers(len(values)))] for name, values in choices.items()}
+    starts = [*_first_models(choices), random_one]
+    rows: list[int] = []
+    while len(rows) < trials:
+        if len(rows) < len(starts):
+            params = starts[len(rows)]
+        else:
+            front = np.flatnonzero(pareto_mask(task.losses[rows]))
+            parent = rows[int(rng.choice(front))]
+            params = dict(task.space.to_params(task.archs()[parent]))
+            name = list(choices)[int(rng.integers(len(choices)))]
+            others = [value for value in choices[name] if value != params[name]]
+            params[name] = others[int(rng.integers(len(others)))]
+        rows.append(_row_instead(task, params, rows))
+        yield rows[-1]
+
+
+def multi_objective_evolution(task: Task, seed: int, trials: int) -> Trials:
+    """Syne Tune's multi-objective regularized evolution, with the first networks of HW-GPT-Bench.
+
+    Raises:
+        SystemExit: If Syne Tune is not installed.
+    """
+    try:
+        from syne_tune.config_space import choice
+        from syne_tune.optimizer.schedulers.multiobjective import (
+            multi_objective_regularized_evolution as published,
+        )
+    except ImportError:
+        raise SystemExit("sampler morea needs Syne Tune: pip install syne-tune==0.16.0") from None
+    # It draws from numpy's global generator, too.
+    np.random.seed(seed)  # noqa: NPY002
+    choices = _choices_of(task.space)
+    searcher = published.MultiObjectiveRegularizedEvolution(
+        {name: choice(values) for name, values in choices.items()},
+        points_to_evaluate=_first_models(choices),
+        random_seed=seed,
+    )
+    rows: list[int] = []
+    while len(rows) < trials:
+        rows.append(_row_instead(task, searcher.suggest(), rows))
+        config = dict(task.space.to_params(task.archs()[rows[-1]]))
+        searcher.on_trial_complete(len(rows) - 1, config, task.losses[rows[-1]].tolist())
+        yield rows[-1]
+
+
+def _choices_of(searched: FiniteSpace) -> dict[str, list[Any]]:
+    """The choices of each decision of measured language models."""
+    assert isinstance(searched, MeasuredModels)
+    return {decision.name: list(decision.choices) for decision in searched.decisions}
+
+
+def _first_models(choices: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """The largest network, the smallest one, and one of which the first half is small."""
+    half = len(choices) // 2
+    between = [values[0 if k < half else -1] for k, values in enumerate(choices.values())]
+    ends = [[values[k] for values in choices.values()] for k in (-1, 0)]
+    return [dict(zip(choices, values, strict=True)) for values in (*ends, between)]
+
+
+def _row_instead(task: Task, params: dict[str, Any], tried: list[int]) -> int:
+    """Position of the nearest measured network that was not tried."""
+    assert isinstance(task.space, Measured)
+    return task.space.index(task.space.nearest(params, tried))
 
 
 @cache
@@ -248,9 +329,13 @@ class _Process:
 
 RIVALS: dict[str, Sampler] = {
     "random": _optuna(lambda seed: optuna.samplers.RandomSampler(seed=seed)),
+    "random-members": random_members,
     "evolution": regularized_evolution,
     "tpe": _optuna(lambda seed: optuna.samplers.TPESampler(seed=seed)),
     "nsga2": _optuna(lambda seed: optuna.samplers.NSGAIISampler(population_size=20, seed=seed)),
+    "nsga3": _optuna(lambda seed: optuna.samplers.NSGAIIISampler(population_size=20, seed=seed)),
+    "local-search": local_search,
+    "morea": multi_objective_evolution,
     "gp": _optuna(lambda seed: optuna.samplers.GPSampler(seed=seed)),
     "forest": random_forest,
     "path-gp": path_process,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna._hypervolume import compute_hypervolume
 
 from experiments.nb101.nb101_labels import labels_of
-from experiments.search.measured_spaces import Measured, MeasuredCells
+from experiments.search.measured_spaces import Measured, MeasuredCells, MeasuredModels
 from nasplug import datasets
 from nasplug.pareto import hypervolume, pareto_mask
 from nasplug.search_spaces import Architecture, FiniteSpace, space
@@ -28,6 +30,9 @@ LIMITS_MS = (6.93, 8.48, 9.53)
 COLUMNS = ("GTX 1080 Ti@1", "Titan RTX@1", "Xeon Gold 6226@1")
 DEVICES = {key.removesuffix("@1").replace(" ", "").lower(): key for key in COLUMNS}
 THROUGHPUT = "RTX 3090 img/s"
+# Devices of the tables of language models, and the batch of each scale.
+GPT_DEVICES = {"h100": "H100", "rtx3080": "RTX 3080", "a100": "A100 40GB", "v100": "V100"}
+GPT_BATCHES = {"s": 8, "m": 4, "l": 1}
 # Share of the cells of NAS-Bench-101 that count as the best.
 BEST_SHARE = 0.001
 
@@ -46,6 +51,7 @@ class Task:
         device: Column of the latency table, for those who measured ten cells of it beforehand.
         limit: The limit, in the unit of `violation`.
         limited: Name of the constraint.
+        other_violations: How far each architecture misses further limits, by their names.
         enough: Value from which on an architecture counts as found; None for the best one.
     """
 
@@ -59,6 +65,7 @@ class Task:
     limit: float | None = None
     limited: str = "latency_ms"
     enough: float | None = None
+    other_violations: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def sign(self) -> Array:
@@ -73,10 +80,17 @@ class Task:
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
-        """Whether each architecture meets the limit."""
-        if self.violation is None:
-            return np.ones(len(self.values), np.bool_)
-        return np.asarray(self.violation <= 0)
+        """Whether each architecture meets the limits."""
+        met = np.ones(len(self.values), np.bool_)
+        for violation in self.violations.values():
+            met &= violation <= 0
+        return met
+
+    @property
+    def violations(self) -> dict[str, Array]:
+        """How far each architecture misses each limit, by the name of its constraint."""
+        first = {} if self.violation is None else {self.limited: self.violation}
+        return {**first, **self.other_violations}
 
     @property
     def goal(self) -> float | None:
@@ -110,9 +124,9 @@ class Task:
         return self.space.index(self.space.from_params(params))
 
     def evaluate(self, trial: optuna.Trial, row: int) -> list[float]:
-        """Values of an architecture; the trial gets its constraint."""
-        if self.violation is not None:
-            trial.set_constraint(self.limited, float(self.violation[row]))
+        """Values of an architecture; the trial gets its constraints."""
+        for name, violation in self.violations.items():
+            trial.set_constraint(name, float(violation[row]))
         values: list[float] = self.values[row].tolist()
         return values
 
@@ -121,18 +135,28 @@ class Task:
         return self.evaluate(trial, self.row(trial))
 
     def curve(self, rows: NDArray[np.intp]) -> Array:
-        """Best feasible value so far, or share of the table's hypervolume, after each trial."""
-        losses, ok = self.losses[rows], self.feasible[rows]
+        """What was reached after each trial."""
+        return np.array([self.reached(rows[: n + 1]) for n in range(len(rows))])
+
+    def reached(self, rows: NDArray[np.intp]) -> float:
+        """Best feasible value of some trials, or their share of the table's hypervolume."""
+        losses = self.losses[rows]
         if self.reference is None:
-            best = np.minimum.accumulate(np.where(ok, losses[:, 0], np.inf))
-            return np.asarray(best * self.sign[0])
-        whole = hypervolume(self.losses, self.reference)
-        shares, front = [], np.empty((0, 2))
-        for row in losses:
-            front = np.vstack([front, row])
-            front = front[pareto_mask(front)]
-            shares.append(hypervolume(front, self.reference) / whole)
-        return np.array(shares)
+            best = np.where(self.feasible[rows], losses[:, 0], np.inf).min()
+            return float(best * self.sign[0])
+        return self._volume(losses) / _whole_volume(self)
+
+    def _volume(self, losses: Array) -> float:
+        front = np.unique(losses[pareto_mask(losses)], axis=0)
+        if len(self.directions) == 2:
+            return hypervolume(front, self.reference)
+        # Fronts of three and more values have hundreds of points.
+        return float(compute_hypervolume(front, self.reference, assume_pareto=True))
+
+
+@cache
+def _whole_volume(task: Task) -> float:
+    return task._volume(task.losses)
 
 
 @cache
@@ -241,6 +265,37 @@ def _accel(name: str) -> Task | None:
     return _limited(single, 1e3 / values[:, 1], 1e3 / float(form[1]), "image_ms")
 
 
+@cache
+def _gpt_space(scale: str) -> tuple[MeasuredModels, Any]:
+    """Language models of a scale with a perplexity, and their rows of the table."""
+    table = _table(f"gpt-{scale}")
+    table = table[np.isfinite(table["perplexity"].to_numpy(np.float64))]
+    whole = space(f"gpt:{scale}")
+    return MeasuredModels(whole, [whole.parse(text) for text in table["arch"]]), table
+
+
+def _gpt(name: str) -> Task | None:
+    """Perplexity and costs on a device; limits leave 30 % by latency, half by memory."""
+    form = re.fullmatch(r"gpt-([sml])-([a-z0-9]+)((?:-(?:latency|energy|memory))+|-limits)", name)
+    if form is None or form[2] not in GPT_DEVICES:
+        return None
+    searched, table = _gpt_space(form[1])
+    device = f"{GPT_DEVICES[form[2]]}@{GPT_BATCHES[form[1]]}"
+    perplexity = table["perplexity"].to_numpy(np.float64)
+    columns = {"latency": device, "energy": f"{device} J", "memory": "allocated_mb"}
+    costs = {key: table[column].to_numpy(np.float64) for key, column in columns.items()}
+    if form[3] == "-limits":
+        latency, memory = costs["latency"], costs["memory"]
+        single = Task(name, searched, perplexity[:, None], ("minimize",))
+        limit = float(np.percentile(latency, 30))
+        limited = _limited(single, latency, limit, device=device)
+        return replace(limited, other_violations={"memory_mb": memory - np.median(memory)})
+    chosen = [costs[key] for key in form[3].split("-")[1:]]
+    values = np.stack([perplexity, *chosen], axis=1)
+    directions: tuple[Direction, ...] = ("minimize",) * values.shape[1]
+    return Task(name, searched, values, directions, reference=values.max(axis=0), device=device)
+
+
 # The reported tasks; others that the names describe are found too, such as nb201-cifar10-test. The
 # limits of the other devices leave as many as the middle one of the first: a quarter.
 TASKS = (
@@ -275,6 +330,7 @@ def task(name: str) -> Task:
     search = _macro(name) if name.startswith("macro-") else search
     search = _accel(name) if name.startswith("accel-") else search
     search = _nb101(name) if name.startswith("nb101-") else search
+    search = _gpt(name) if name.startswith("gpt-") else search
     if search is None:
         raise SystemExit(f"unknown task {name!r}; there are {', '.join(TASKS)}")
     return search

@@ -10,7 +10,7 @@ import numpy as np
 
 from nasplug.arrays import Array
 from nasplug.predictors.features.cells import Paths
-from nasplug.predictors.features.operators import CELL, OperatorFeatures
+from nasplug.predictors.features.operators import CELL, OperatorTotals
 from nasplug.sampling.incremental_process import median_distance
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 
@@ -39,9 +39,9 @@ class CandidateFeatures:
     def __init__(self, space: SearchSpace, archs: Sequence[Architecture], task: str) -> None:
         self._space, self._task = space, task
         self._distributions = space.distributions()
-        graphs = space.to_graphs(archs, task)
+        graphs, numbers = self._graphs(archs)
         self._paths: Paths | None = None
-        self._operators: OperatorFeatures | None = None
+        self._operators: OperatorTotals | None = None
         self._kinds: tuple[str, ...] = ()
         sizes = {len(graph) for graph in graphs}
         # Small networks of equal depth are no cells: they differ in widths too.
@@ -52,11 +52,11 @@ class CandidateFeatures:
             except InputError:
                 self._paths = None
         if self._paths is None:
-            self._operators = OperatorFeatures.of(graphs)
+            self._operators = OperatorTotals.of(graphs, numbers)
         self._mean: dict[str, Array | float] = {}
         self._spread: dict[str, Array] = {}
         self._units: dict[str, float] = {}
-        raw = self._raw(archs, graphs)
+        raw = self._raw(archs, graphs, numbers)
         for name, rows in raw.items():
             spread = rows.std(0)
             # Far from zero the distances of totals would drown in the rounding of their squares.
@@ -70,7 +70,12 @@ class CandidateFeatures:
 
     def __call__(self, archs: Sequence[Architecture]) -> dict[str, Array]:
         """Name of each of `BLOCKS` to the rows of architectures, `(n, d)`."""
-        return self._scaled(self._raw(archs, self._space.to_graphs(archs, self._task)))
+        return self._scaled(self._raw(archs, *self._graphs(archs)))
+
+    def _graphs(self, archs: Sequence[Architecture]) -> tuple[list[Graph], Array | None]:
+        """Graphs of architectures, or those that they are sums of, with their numbers in each."""
+        sums = self._space.summands(archs, self._task)
+        return (self._space.to_graphs(archs, self._task), None) if sums is None else sums
 
     def _scaled(self, raw: Mapping[str, Array]) -> dict[str, Array]:
         blocks = {
@@ -80,7 +85,9 @@ class CandidateFeatures:
         both = [blocks["structure"], blocks["counts"]]
         return blocks | {"both": np.concatenate(both, axis=1) / np.sqrt(2)}
 
-    def _raw(self, archs: Sequence[Architecture], graphs: Sequence[Graph]) -> dict[str, Array]:
+    def _raw(
+        self, archs: Sequence[Architecture], graphs: Sequence[Graph], numbers: Array | None
+    ) -> dict[str, Array]:
         if self._paths is not None:
             counts = [Counter(graph.ops) for graph in graphs]
             rows = [[float(count[kind]) for kind in self._kinds] for count in counts]
@@ -89,7 +96,7 @@ class CandidateFeatures:
         params = [self._space.to_params(arch) for arch in archs]
         return {
             "structure": _choices(params, self._distributions),
-            "counts": self._operators(graphs)["totals"],
+            "counts": self._operators(graphs, numbers),
         }
 
 

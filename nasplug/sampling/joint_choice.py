@@ -60,8 +60,10 @@ class _Processes:
         observations = trials.observations
         rows, points = observations.rows[recalled], trials.points[recalled]
         self._pending = observations.pending, trials.pending
+        kernels = model.value_kernels(observations.losses.shape[1])
+        extra = observations.extra[recalled]
         self.values = [
-            self._fitted(rows, points, value_scores(column)[recalled], observations.extra[recalled])
+            self._fitted(rows, points, value_scores(column)[recalled], extra, kernels=kernels)
             for column in observations.losses.T
         ]
         self.constraints = []

@@ -49,6 +49,11 @@ KERNELS: tuple[Kernel, ...] = (
     *(((1.0, "both", length),) for length in LENGTHS),
     *((TREND, (0.4, "both", length)) for length in LENGTHS[:2]),
 )
+# Of more than two values most are costs that are close to a smooth function of counts. If no kernel
+# said so, the cheapest networks would stay uncertain, and with them the volume beyond them.
+SMOOTH_KERNELS: tuple[Kernel, ...] = tuple(
+    ((0.95, "counts", LENGTHS[-1]), (0.05, "both", length)) for length in (LENGTHS[0], LENGTHS[-1])
+)
 # Counts of small pieces (`CodedSpace.counts`) tell of a cell what its costs do, and more.
 PIECE_KERNELS: tuple[Kernel, ...] = tuple(((1.0, "structure", length),) for length in LENGTHS)
 # A constraint is on a cost, mostly, which depends on counts alone, or on structure alone.
@@ -122,14 +127,22 @@ class TrialModel:
         """Features of all candidates, `(n, d)`."""
         return self.blocks[name]
 
+    def value_kernels(self, count: int) -> tuple[Kernel, ...]:
+        """Kernels of the values of trials that have so many."""
+        has_counts = {"counts", "both"} <= self.blocks.keys()
+        return self.kernels + SMOOTH_KERNELS if count > 2 and has_counts else self.kernels
+
     def posterior(self, observations: Observations, recalled: Indices | None = None) -> Posterior:
         """The posterior of all candidates by some trials, by default those that it recalls."""
         if recalled is None:
             recalled = self.recalled(observations)
         rows, pending = observations.rows[recalled], observations.pending
         extra = observations.extra[recalled]
+        kernels = self.value_kernels(observations.losses.shape[1])
         columns = [
-            self._posterior_of(f"value {k}", rows, value_scores(losses)[recalled], pending, extra)
+            self._posterior_of(
+                f"value {k}", rows, value_scores(losses)[recalled], pending, extra, kernels
+            )
             for k, losses in enumerate(observations.losses.T)
         ]
         feasibility = np.ones(len(self))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasplug.objectives import OBJECTIVES
 from nasplug.quantities import QUANTITIES
@@ -187,7 +189,7 @@ def _values(space: SearchSpace, table: pd.DataFrame, column: str) -> dict[str, f
     numbers = table[column].to_numpy(np.float64)
     if _ARCH in table.columns:
         whole = space.whole if isinstance(space, Part) else space
-        texts = [whole.parse(text).text for text in table[_ARCH]]
+        texts = _canonical_texts(whole, tuple(table[_ARCH]))
     else:
         # The rows of a table without texts are in the order of its space.
         whole = space.space if isinstance(space, Members) else space
@@ -197,6 +199,12 @@ def _values(space: SearchSpace, table: pd.DataFrame, column: str) -> dict[str, f
         texts = [arch.text for arch in whole]
     finite = np.isfinite(numbers)
     return {text: float(numbers[k]) for k, text in enumerate(texts) if finite[k]}
+
+
+@lru_cache(maxsize=2)
+def _canonical_texts(space: SearchSpace, texts: tuple[str, ...]) -> list[str]:
+    """Texts of architectures in their canonical form; the metrics of a table share its rows."""
+    return [space.parse(text).text for text in texts]
 
 
 class Members(FiniteSpace):
@@ -280,3 +288,9 @@ class Members(FiniteSpace):
     def to_graphs(self, archs: Sequence[Architecture], task: str | None = None) -> list[Graph]:
         """Graphs of architectures in the whole space."""
         return self.space.to_graphs(archs, task)
+
+    def summands(
+        self, archs: Sequence[Architecture], task: str | None = None
+    ) -> tuple[list[Graph], NDArray[np.float64]] | None:
+        """Graphs and their numbers in the whole space; see `SearchSpace.summands`."""
+        return self.space.summands(archs, task)

@@ -17,6 +17,7 @@ __all__ = [
     "CELL",
     "COSTS",
     "OperatorFeatures",
+    "OperatorTotals",
     "kind_counts",
     "longest_path",
     "operator_kinds",
@@ -78,16 +79,12 @@ class OperatorFeatures:
     @classmethod
     def of(cls, graphs: Sequence[Graph]) -> OperatorFeatures:
         """The features of graphs like these."""
-        kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
         sizes = {len(graph) for graph in graphs}
         is_cell = len(sizes) == 1 and max(sizes) <= CELL
         one_hot = OneHot.of(graphs) if is_cell else None
         operators, neighbours = map(_operators, graphs), map(_neighbours, graphs)
-        raw = cls(tuple(kinds), _columns(operators), _columns(neighbours), one_hot)
-        spreads = {name: block.std(0) for name, block in raw(graphs).items()}
-        # What never varied among these graphs says nothing of others.
-        scales = {n: np.where(spread > 1e-9, spread, np.inf) for n, spread in spreads.items()}
-        return replace(raw, scales=scales)
+        raw = cls(_kinds(graphs), _columns(operators), _columns(neighbours), one_hot)
+        return replace(raw, scales={name: _scale(block) for name, block in raw(graphs).items()})
 
     def __call__(self, graphs: Sequence[Graph]) -> dict[str, Array]:
         """Name -> rows of the graphs.
@@ -96,7 +93,7 @@ class OperatorFeatures:
             InputError: If a cell is of another size or has an unknown operation.
         """
         blocks = {
-            "totals": self._totals(graphs),
+            "totals": _totals(graphs, self.kinds),
             "operators": count_matrix(list(map(_operators, graphs)), self.operators),
             "neighbours": count_matrix(list(map(_neighbours, graphs)), self.neighbours),
         }
@@ -104,20 +101,57 @@ class OperatorFeatures:
             blocks["places"] = self.one_hot(graphs)
         return {name: block / self.scales.get(name, 1.0) for name, block in blocks.items()}
 
-    def _totals(self, graphs: Sequence[Graph]) -> Array:
-        place = {kind: k for k, kind in enumerate(self.kinds)}
-        rows = np.zeros((len(graphs), len(self.kinds) + 1, 1 + len(COSTS)))
-        longest = np.zeros((len(graphs), 1))
-        for row, graph in enumerate(graphs):
-            costs = np.stack([np.ones(len(graph)), *(graph.attribute(c) for c in COSTS)], axis=1)
-            for k, kind in enumerate(operator_kinds(graph)):
-                if kind in place:
-                    rows[row, place[kind]] += costs[k]
-            rows[row, -1] = costs.sum(0)
-            longest[row] = longest_path(graph)
-        rows[..., 1:] = np.log1p(rows[..., 1:])
-        flat = rows.reshape(len(graphs), rows.shape[1] * rows.shape[2])
-        return np.concatenate([flat, longest], axis=1)
+
+def _kinds(graphs: Iterable[Graph]) -> tuple[str, ...]:
+    return tuple(sorted({kind for graph in graphs for kind in operator_kinds(graph)}))
+
+
+def _totals(graphs: Sequence[Graph], kinds: Sequence[str], numbers: Array | None = None) -> Array:
+    """Totals of graphs, or of sums of them in which each counts so often, `(sums, graphs)`."""
+    place = {kind: k for k, kind in enumerate(kinds)}
+    rows = np.zeros((len(graphs), len(kinds) + 1, 1 + len(COSTS)))
+    longest = np.zeros((len(graphs), 1))
+    for row, graph in enumerate(graphs):
+        costs = np.stack([np.ones(len(graph)), *(graph.attribute(c) for c in COSTS)], axis=1)
+        for k, kind in enumerate(operator_kinds(graph)):
+            if kind in place:
+                rows[row, place[kind]] += costs[k]
+        rows[row, -1] = costs.sum(0)
+        longest[row] = longest_path(graph)
+    if numbers is not None:
+        rows, longest = np.tensordot(numbers, rows, axes=1), numbers @ longest
+    rows[..., 1:] = np.log1p(rows[..., 1:])
+    flat = rows.reshape(len(rows), rows.shape[1] * rows.shape[2])
+    return np.concatenate([flat, longest], axis=1)
+
+
+@dataclass(frozen=True)
+class OperatorTotals:
+    """The block `totals` of `OperatorFeatures` alone, which is soon made.
+
+    Attributes:
+        kinds: Kinds with totals of their own.
+        scale: Divisor of each column.
+    """
+
+    kinds: tuple[str, ...]
+    scale: Array
+
+    @classmethod
+    def of(cls, graphs: Sequence[Graph], numbers: Array | None = None) -> OperatorTotals:
+        """The totals of graphs like these, or like these sums of them."""
+        kinds = _kinds(graphs)
+        return cls(kinds, _scale(_totals(graphs, kinds, numbers)))
+
+    def __call__(self, graphs: Sequence[Graph], numbers: Array | None = None) -> Array:
+        """Rows of graphs, or of sums of them in which each counts so often, `(sums, graphs)`."""
+        return _totals(graphs, self.kinds, numbers) / self.scale
+
+
+def _scale(rows: Array) -> Array:
+    """Spread of each column; what never varied among these graphs says nothing of others."""
+    spread = rows.std(0)
+    return np.where(spread > 1e-9, spread, np.inf)
 
 
 def _operators(graph: Graph) -> Counter[Hashable]:

@@ -7,10 +7,14 @@ assumed to be a SiLU.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
@@ -217,6 +221,48 @@ class GPTSpace(NetworkSpace):
         self.choices = choices
         text = choices.text
         super().__init__(choices.family(), name or (f"{_NAME}:{text}" if text else _NAME))
+
+    def summands(
+        self, archs: Sequence[Architecture], task: str | None = None
+    ) -> tuple[list[Graph], NDArray[np.float64]]:
+        """Graphs of one and of two equal layers; see `SearchSpace.summands`.
+
+        The second ones less the first ones are a layer alone, and so on.
+        """
+        tokens = self.family.tasks[self.tasks[0] if task is None else task]
+        # The model of one layer of a kind, by its decisions.
+        single: dict[tuple[Any, ...], LanguageModel] = {}
+        columns: dict[tuple[Any, ...], int] = {}
+        rows: list[tuple[int, int, int]] = []
+        firsts: list[int] = []
+        for row, arch in enumerate(archs):
+            chosen: Choices = self._chosen(self._digits(arch))
+            whole = [chosen.get(name) for name in ("embed", "bias", "kv_heads", "gated")]
+            count = range(1, chosen["layers"] + 1)
+            layers = Counter((chosen[f"heads_{k}"], chosen[f"mlp_{k}"]) for k in count)
+            for (heads, ratio), layer_count in layers.items():
+                key = (*whole, heads, ratio)
+                if key not in columns:
+                    columns[key] = 2 * len(columns)
+                    model = self.choices.model(chosen)
+                    single[key] = replace(model, heads=(heads,), ratios=(ratio,))
+                rows.append((row, columns[key], layer_count))
+            firsts.append(columns[key])
+        graphs = []
+        for model in single.values():
+            for times in (1, 2):
+                several = replace(model, heads=model.heads * times, ratios=model.ratios * times)
+                builder = LanguageModelBuilder(several, tokens)
+                graphs.append(builder.graph(builder.build()))
+        row_of, column_of, layer_counts = np.array(rows, np.intp).reshape(-1, 3).T
+        numbers = np.zeros((len(archs), len(graphs)))
+        np.add.at(numbers, (row_of, column_of + 1), layer_counts)
+        np.add.at(numbers, (row_of, column_of), -layer_counts)
+        # What is no layer is in twice a first graph less the second one.
+        every, first = np.arange(len(archs)), np.array(firsts, np.intp)
+        numbers[every, first] += 2
+        numbers[every, first + 1] -= 1
+        return graphs, numbers
 
     def to_code(self, arch: Architecture, task: str | None = None) -> str:
         """The code of the network, which trains on whole prompts; see `SearchSpace.to_code`."""

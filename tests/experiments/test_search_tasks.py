@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from experiments.search import search_quality, search_rivals
-from experiments.search.measured_spaces import Measured, MeasuredCells
+from experiments.search.measured_spaces import Measured, MeasuredCells, MeasuredModels
 from nasplug.search_spaces import InputError, space
 
 
@@ -70,3 +70,45 @@ def test_cells_that_were_measured_are_searched_as_coded() -> None:
     assert row["trials_made"] == row["trials_to_optimum"] < 30
     assert row["duplicates"] == 0
     assert row["best"] >= enough
+
+
+@pytest.fixture(scope="module")
+def models() -> Any:
+    rng, gpt = np.random.default_rng(0), space("gpt:embed=64|128,layers=2|3,heads=2|4|6")
+    archs = {arch.text: arch for arch in (gpt.sample(rng) for _ in range(60))}
+    return MeasuredModels(gpt, list(archs.values()))
+
+
+def test_the_nearest_model_agrees_in_the_whole_network_first(models: Any) -> None:
+    rng, gpt = np.random.default_rng(1), space("gpt:embed=64|128,layers=2|3,heads=2|4|6")
+    for _ in range(20):
+        params = gpt.to_params(gpt.sample(rng))
+        near = models.to_params(models.nearest(params, set()))
+        assert all(near[name] == params[name] for name in ("embed", "layers", "bias"))
+        inner = [n for n in params if "_" in n and int(n.partition("_")[2]) <= params["layers"]]
+        group = [models.to_params(arch) for arch in models]
+        same = [p for p in group if all(p[n] == params[n] for n in ("embed", "layers", "bias"))]
+
+        def steps(other: Any, params: Any = params, inner: Any = inner) -> int:
+            return sum(
+                abs(ranks.index(other[n]) - ranks.index(params[n]))
+                for n in inner
+                for ranks in [(2, 4, 6) if n.startswith("heads") else (2, 3, 4)]
+            )
+
+        assert steps(near) == min(map(steps, same))
+
+
+@pytest.mark.parametrize("sampler", ["local-search", "nsga2", "nasplug"])
+def test_models_are_searched_by_three_values_and_two_limits(models: Any, sampler: str) -> None:
+    costs = np.array([models.to_graph(arch).total("params") for arch in models]) / 1e6
+    values = np.stack([-np.log(costs), costs, costs**2], axis=1)
+    task = search_rivals.Task("some", models, values, ("minimize",) * 3, reference=values.max(0))
+    row = search_quality.run(task, sampler, 0, 30)
+    assert row["duplicates"] == 0
+    assert 0 < row["curve"]["10"] <= row["curve"]["30"] <= 1
+    low, high = np.percentile(costs, [25, 75])
+    limits = {"violation": costs - high, "other_violations": {"more": low - costs}}
+    one = search_rivals.Task("one", models, values[:, :1], ("minimize",), **limits)
+    assert set(one.violations) == {"latency_ms", "more"}
+    assert one.goal == values[(costs >= low) & (costs <= high), 0].min()

@@ -8,8 +8,31 @@ import pytest
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import parse_constraints
 from nasplug.candidates.scoring import Scoring
+from nasplug.sampling.candidate_features import CandidateFeatures
 from nasplug.sampling.learned_candidates import learned_candidates
-from nasplug.search_spaces import space
+from nasplug.search_spaces import SearchSpace, space
+
+
+def test_candidates_are_counted_as_graphs_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    nets = space("gpt:embed=64|128,layers=2|3|5,heads=2|4,kv_heads=1|2,gated=0|1,context=64")
+    rng = np.random.default_rng(0)
+    archs = list({arch.text: arch for arch in (nets.sample(rng) for _ in range(40))}.values())
+    counted = {task: CandidateFeatures(nets, archs[:30], task) for task in nets.tasks}
+    listed = learned_candidates(
+        Scoring(nets, (), None, (), 1, "decode", {}), np.random.default_rng, 20
+    )
+    monkeypatch.setattr(type(nets), "summands", SearchSpace.summands)
+    for task, features in counted.items():
+        built = CandidateFeatures(nets, archs[:30], task)
+        for name, rows in built.first.items():
+            assert np.array_equal(rows, features.first[name])
+            assert np.array_equal(built(archs)[name], features(archs)[name])
+    scores = Scoring(nets, (), None, (), 1, "decode", {})(listed.architectures)
+    assert scores.connected.all()
+    assert listed.scores.connected.all()
+    for name, quantity in scores.quantities.items():
+        assert np.array_equal(quantity.mean, listed.quantities[name].mean)
+    assert np.array_equal(scores.cost, listed.scores.cost)
 
 
 @pytest.mark.parametrize("name", ["nb201", "nb101", "fbnet"])

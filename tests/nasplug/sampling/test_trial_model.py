@@ -37,6 +37,19 @@ def test_it_finds_the_smallest_loss() -> None:
     assert int(np.argmin(Y)) in rows
 
 
+def test_of_three_values_smooth_costs_are_soon_certain() -> None:
+    rng, rows = np.random.default_rng(1), np.arange(40)
+    counts, choices = rng.normal(size=(200, 1)), rng.normal(size=(200, 12)) / 4
+    both = np.concatenate([choices, counts], axis=1) / np.sqrt(2)
+    costs = np.stack([np.exp(counts[:, 0] / 4 + k / 10) for k in range(3)], axis=1)
+    spreads = []
+    for columns in (2, 3):
+        made = TrialModel({"structure": choices, "counts": counts, "both": both}, {})
+        seen = observations(rows, losses=costs[rows, :columns])
+        spreads.append(made.posterior(seen).std[40:, 0].mean())
+    assert spreads[1] < 0.5 * spreads[0]
+
+
 def test_an_unlikely_one_is_not_chosen() -> None:
     rows = np.arange(60)
     missed = X[rows, 0]
