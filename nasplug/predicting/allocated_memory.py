@@ -8,21 +8,22 @@ from collections.abc import Iterator
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import TYPE_BYTES
 
-__all__ = ["WORKSPACE", "allocated_megabytes"]
+__all__ = ["UNUSED", "WORKSPACE", "allocated_megabytes"]
 
 WORKSPACE = 8_519_680
 """Bytes of cuBLAS's workspace on GPUs before the H100: 2 x 4,096 KiB and 8 x 16 KiB."""
+
+UNUSED = 113_462.0
+"""Mean bytes that stay unused behind a tensor of more than a MiB, learned from 100 networks of
+HW-GPT-Bench's scale s by `experiments/language/memory.py`."""
 
 # The allocator gives multiples of 512 bytes.
 _BLOCK = 512
 # It leaves a larger block whole if less than a MiB would be left of it.
 _LARGE = 2**20
-# Mean of what stays unused so, a tensor of more than a MiB, in bytes: learned from 100 networks of
-# HW-GPT-Bench's scale s by `experiments/language/memory.py`.
-_UNUSED = 121_000.0
 
 
-def allocated_megabytes(graph: Graph, batch_size: int = 1, unused: float = _UNUSED) -> float:
+def allocated_megabytes(graph: Graph, batch_size: int = 1, unused: float = UNUSED) -> float:
     """Compute what PyTorch holds after a pass under autocast, in MB of 10⁶ bytes.
 
     It is what `torch.cuda.memory_allocated` gives before autocast ends: the weights in fp32, the

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from experiments import RESULTS
 from nasplug import datasets
 from nasplug.measurements.graphs import graph_of
-from nasplug.predicting.allocated_memory import allocated_megabytes
+from nasplug.predicting.allocated_memory import UNUSED, allocated_megabytes
 from nasplug.predicting.memory import MemoryScorer, file_megabytes, memory_of
 from nasplug.predictors.features.runtimes import Way
 from nasplug.search_spaces import Graph, space
@@ -222,6 +222,12 @@ def test_allocated_memory_is_within_three_percent_of_what_was_measured() -> None
         off = np.abs(np.array(found) / rows["allocated_mb"].to_numpy() - 1)
         assert off.mean() < 0.015, scale
         assert off.max() < most, scale
+
+
+def test_the_unused_bytes_are_those_that_the_experiment_learned() -> None:
+    runs = json.loads((RESULTS / "language_memory.json").read_text(encoding="utf-8"))["runs"]
+    learned = [run["unused_bytes"] for run in runs if run["seed"] == 0 and run["learned"]]
+    assert set(learned) == {UNUSED}
 
 
 def test_allocated_memory_of_small_tensors_is_exact() -> None:
