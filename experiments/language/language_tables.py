@@ -37,6 +37,36 @@ def perplexity() -> str:
     return table(head, body)
 
 
+@section("transfer-perplexity")
+def transfer() -> str:
+    """A row a scale that is predicted, what was learned, and a method."""
+    body = []
+    runs = load("transfer_perplexity")["runs"]
+    for (target, taught, part, labels, method), rows in grouped(
+        runs, "target", "taught", "part", "labels", "method"
+    ).items():
+        taus, errors = (
+            [row[key] for row in rows] for key in ("kendall_tau", "mean_absolute_error")
+        )
+        # Neither learns from other scales, so that their rows are alike in all cases.
+        is_alone = method in (COUNT, "language-gp")
+        if is_alone and (taught, part) != ("s", "all"):
+            continue
+        body.append(
+            [
+                f"gpt:{target}",
+                MISSING if is_alone else f"{part} of {taught.replace('+', ' and ')}",
+                f"{labels}" if labels else MISSING,
+                method,
+                spread(taus, usual=5),
+                MISSING if errors[0] is None else spread(errors, usual=5),
+            ]
+        )
+    body.sort(key=lambda cells: (cells[0] != "gpt:m", cells[1] == MISSING))
+    head = ["predicted", "learned", "labels of it", "method", "Kendall tau", "mean error"]
+    return table(head, body)
+
+
 @section("language-memory")
 def memory() -> str:
     """A row a scale and part of the memory."""

@@ -21,7 +21,7 @@ from nasplug.datasets.measurements import MeasurementTable, shipped_measurements
 from nasplug.datasets.tables import Table
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["FILE", "GPUS", "gpt_table", "gpt_texts", "write_gpt_networks"]
+__all__ = ["ENERGY_BATCH", "FILE", "GPUS", "gpt_table", "gpt_texts", "write_gpt_networks"]
 
 GPUS = ("P100", "V100", "RTX 2080 Ti", "RTX 3080", "A40", "A100 40GB", "H100")
 """GPUs whose energy was measured."""
@@ -32,6 +32,8 @@ SOURCE = "automl/HW-GPT-Bench@cfddd10"
 # Name of the source's device -> name in the catalogue, where the table of measurements leaves the
 # form of the device open. The cluster that the source names has the smaller of two A100.
 _FORMS = {"A100": "A100 40GB", "H100": "H100"}
+# Sequences of the passes whose energy was measured, at all scales.
+ENERGY_BATCH = 8
 # Steps of the columns of small numbers; 0 stands for none.
 _STEPS = {"perplexity": 0.001, "next_token_accuracy": 0.001, "allocated_mb": 0.001}
 # Step of the logarithm of an energy or a power; rounding moves a value by half a step at most.
@@ -82,7 +84,8 @@ def gpt_table(scale: str) -> Table:
     Returns:
         A row a network: `perplexity` on OpenWebText and `next_token_accuracy` in percent, NaN where
         it was not evaluated; `allocated_mb` after a forward pass on the A100; for each of `GPUS`
-        the joules of a forward pass and the watts meanwhile; for each device the latency of a
+        the joules of a forward pass of `ENERGY_BATCH` sequences and the watts meanwhile; for each
+        device the latency of a
         forward pass in ms.
 
     Raises:
@@ -93,7 +96,7 @@ def gpt_table(scale: str) -> Table:
         columns = {name: _numbers(arrays[f"{scale}.{name}"]) * s for name, s in _STEPS.items()}
         for gpu, unit in _LOGS:
             steps = _numbers(arrays[f"{scale}.{gpu} {unit}"])
-            columns[f"{gpu}@{BATCHES[scale]} {unit}"] = np.exp(steps * _LOG_STEP)
+            columns[f"{gpu}@{ENERGY_BATCH} {unit}"] = np.exp(steps * _LOG_STEP)
         digest = arrays[f"{scale}.digest"].tobytes()
     if digest != _digest(texts):
         raise InputError(f"{FILE} is of another table of measurements; install nasplug again")
@@ -132,7 +135,7 @@ def write_gpt_networks(path: Path, scales: Mapping[str, Mapping[str, NDArray[np.
         for name, step in _STEPS.items():
             arrays[f"{scale}.{name}"] = _planes(columns[name] / step)
         for gpu, unit in _LOGS:
-            values = columns[f"{gpu}@{BATCHES[scale]} {unit}"]
+            values = columns[f"{gpu}@{ENERGY_BATCH} {unit}"]
             arrays[f"{scale}.{gpu} {unit}"] = _planes(np.log(values) / _LOG_STEP)
     write_arrays(path, arrays)
 

@@ -5,11 +5,14 @@ freed, and every tensor is freed after its last reader. A framework runs operato
 batch normalisation that the graph has within a convolution writes a tensor of its own, and views
 copy nothing. An inference engine has folded the normalisation, and computes whatever is element by
 element in the place of its input.
+
+A step of a language model reads keys and values of earlier tokens. Its caller holds these caches
+from beginning to end, and each layer's is joined with the new token in a tensor of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,10 +60,12 @@ class Memory:
     Attributes:
         weights: Parameters, and buffers such as the statistics of normalisations.
         activations: Peak of the tensors that live at the same time, the inputs among them.
+        caches: Part of the activations that are keys and values of earlier tokens.
     """
 
     weights: float
     activations: float
+    caches: float = 0.0
 
     @property
     def total(self) -> float:
@@ -94,8 +99,10 @@ def memory_of(graph: Graph, batch_size: int = 1, way: Way | None = None) -> Memo
         counted = normalised | (np.array(graph.ops) == "BatchNormalization")
         weights += _BYTES[""][0] * 2 * float(graph.attribute("out_channels")[counted].sum())
     sizes = _sizes(graph, way)
-    peak = _peak(graph, sizes, normalised, is_eager)
-    return Memory(weights / MEGA, peak * batch_size / MEGA)
+    caches = _caches(graph)
+    peak = _peak(graph, sizes, normalised, is_eager, caches) * batch_size
+    held = sum(sizes[node] for node in caches) * batch_size
+    return Memory(weights / MEGA, peak / MEGA, float(held) / MEGA)
 
 
 def _weights(graph: Graph, way: Way | None) -> float:
@@ -124,7 +131,11 @@ def _sizes(graph: Graph, way: Way | None) -> Array:
     numbers = _numbers(graph)
     per_number = _BYTES[way.precision if way else ""][1]
     if not graph.types:
-        return np.asarray(numbers * per_number)
+        each_number = np.full(len(graph), per_number)
+        # Words are whole numbers.
+        words = [a for a, b in graph.edges if graph.ops[a] == "Input" and graph.ops[b] == "Gather"]
+        each_number[words] = TYPE_BYTES["int64"]
+        return np.asarray(numbers * each_number)
     is_chosen = way is not None and bool(way.precision)
     each = [
         per_number if t in _FLOATS and (is_chosen or t == "") else TYPE_BYTES.get(t, 4.0)
@@ -144,7 +155,25 @@ def _normalised(graph: Graph) -> Mask:
     return np.asarray(is_conv & (extra >= 2 * channels - 0.5) & (channels > 0))
 
 
-def _peak(graph: Graph, sizes: Array, normalised: Mask, is_eager: bool) -> float:
+def _caches(graph: Graph) -> set[int]:
+    """Inputs that hold keys and values of earlier tokens: a new token is joined to each."""
+    readers: dict[int, list[int]] = {}
+    read: dict[int, list[int]] = {}
+    for source, target in graph.edges:
+        readers.setdefault(source, []).append(target)
+        read.setdefault(target, []).append(source)
+    return {
+        node
+        for node, targets in readers.items()
+        if graph.ops[node] == "Input"
+        and all(
+            graph.ops[target] == "Concat" and any(graph.ops[k] != "Input" for k in read[target])
+            for target in targets
+        )
+    }
+
+
+def _peak(graph: Graph, sizes: Array, normalised: Mask, is_eager: bool, caches: set[int]) -> float:
     """The most bytes that live at the same time, for one input."""
     count = len(graph)
     read: list[list[int]] = [[] for _ in range(count)]
@@ -153,6 +182,10 @@ def _peak(graph: Graph, sizes: Array, normalised: Mask, is_eager: bool) -> float
         read[target].append(source)
         last[source] = max(last[source], target)
     fused, entrance = _within_attention(graph, read), _entrance(graph, read)
+    for node, mixed in fused.items():
+        # One kernel reads queries, keys and values.
+        for source in read[node]:
+            last[source] = max(last[source], mixed)
     sums: set[int] = set()
     if is_eager:
         sums = _hold_arguments(graph, read, last, fused)
@@ -164,20 +197,26 @@ def _peak(graph: Graph, sizes: Array, normalised: Mask, is_eager: bool) -> float
     storage = list(range(count))
     ends: dict[int, int] = {}
     held: dict[int, float] = {}
-    kept: set[int] = set()
-    live = peak = 0.0
+    # The caller names what enters the blocks until they have ended.
+    sums_of_two = (k for k, op in enumerate(graph.ops) if op == "Add" and len(read[k]) > 1)
+    blocks_end = max((k for k in sums_of_two if k not in fused), default=count)
+    if is_eager and entrance >= 0 and blocks_end < count:
+        due[blocks_end].append(entrance)
+    until = dict.fromkeys(caches, count)
+    live = peak = float(sum(bytes_of[node] for node in caches))
     for node, op in enumerate(graph.ops):
         sources = read[node]
         place = None
         if sources and node not in sums:
             free = [k for k in sources if ends[storage[k]] <= node and numbers[k] == numbers[node]]
             place = _place(op, graph.ops[sources[0]], sources, free, is_eager)
-        own = 0.0 if node in fused or place is not None else bytes_of[node]
+        is_there = node in fused or node in caches or place is not None
+        own = 0.0 if is_there else bytes_of[node]
         root = node if place is None else storage[place]
         storage[node] = root
         if is_eager and (op == "Input" or node == entrance):
-            kept.add(root)
-        ends[root] = max(ends.get(root, -1), count if root in kept else last[node])
+            until[root] = count if op == "Input" else blocks_end
+        ends[root] = max(ends.get(root, -1), last[node], until.get(root, -1))
         held[root] = held.get(root, 0.0) + own
         live += own
         peak = max(peak, live)
@@ -188,7 +227,7 @@ def _peak(graph: Graph, sizes: Array, normalised: Mask, is_eager: bool) -> float
             peak = max(peak, live + TYPE_BYTES["int64"] * numbers[node])
         if normalised[node]:
             # Within a block the caller holds no input of a convolution when it is normalised.
-            beside = any(end > node and r != root and r not in kept for r, end in ends.items())
+            beside = any(end > node and r != root and r not in until for r, end in ends.items())
             freed = sum(held[r] for r in ended if r != root) if beside else 0.0
             peak = max(peak, live + own - freed)
         for r in ended:
@@ -198,7 +237,7 @@ def _peak(graph: Graph, sizes: Array, normalised: Mask, is_eager: bool) -> float
 
 
 def _hold_arguments(
-    graph: Graph, read: Sequence[Sequence[int]], last: list[int], fused: set[int]
+    graph: Graph, read: Sequence[Sequence[int]], last: list[int], fused: Mapping[int, int]
 ) -> set[int]:
     """Let tensors of residual branches live as long as frameworks name them; change `last`.
 
@@ -229,15 +268,19 @@ def _hold_arguments(
         if op not in _NORMS and not is_of_residual:
             continue
         last[node] = max(last[node], next_sum[node])
+        if readers[total] > 1:
+            # Blocks with parallel branches add both to their input.
+            last[total] = max(last[total], next_sum[node])
         if graph.ops[total] == "Add" and len(read[total]) > 1:
             sums.add(total)
             if op in _NORMS:
                 entering = min(read[total])
-                last[entering] = max(last[entering], next_sum[total])
+                if readers[entering] > 1:
+                    last[entering] = max(last[entering], next_sum[total])
     return sums
 
 
-def _next_sums(graph: Graph, read: Sequence[Sequence[int]], fused: set[int]) -> list[int]:
+def _next_sums(graph: Graph, read: Sequence[Sequence[int]], fused: Mapping[int, int]) -> list[int]:
     """The next sum of two tensors behind each operator; 0 behind the last one."""
     result = [0] * len(graph)
     following = 0
@@ -293,20 +336,24 @@ def _entrance(graph: Graph, read: Sequence[Sequence[int]]) -> int:
     return -1
 
 
-def _within_attention(graph: Graph, read: Sequence[Sequence[int]]) -> set[int]:
-    """Scores of attentions, which fused kernels never write: from one product to the next."""
-    within: set[int] = set()
+def _within_attention(graph: Graph, read: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Scores of attentions, which fused kernels never write: from one product to the next.
+
+    Returns:
+        Operators of the scores -> the product of the scores with the values.
+    """
+    within: dict[int, int] = {}
     products = {node for node, op in enumerate(graph.ops) if op == "MatMul"}
-    read_by_product = {source for node in products for source in read[node]}
+    product_of = {source: node for node in products for source in read[node]}
     for node, op in enumerate(graph.ops):
-        if op != "Softmax" or node not in read_by_product:
+        if op != "Softmax" or node not in product_of:
             continue
         chain, at = [node], node
         while read[at] and graph.ops[read[at][0]] in ("Mul", "Div", "Add", "Where", "Reshape"):
             at = read[at][0]
             chain.append(at)
         if read[at] and read[at][0] in products:
-            within.update([*chain, read[at][0]])
+            within |= dict.fromkeys([*chain, read[at][0]], product_of[node])
     return within
 
 
