@@ -30,8 +30,7 @@ from experiments.language.energy_networks import (
 )
 from experiments.latency.gpu_rows import at_most, gpu_rows, operator_rows
 from experiments.latency.left_out_chips import COUNT, fitted
-from nasplug.datasets.gpt_networks import GPUS, gpt_table
-from nasplug.datasets.importers.gpt_runs import BATCHES
+from nasplug.datasets.gpt_networks import ENERGY_BATCH, GPUS, gpt_table
 from nasplug.predicting.zoo import NETWORK_LATENCY, load_predictor
 from nasplug.predictors.latency.class_models import ClassModels
 from nasplug.predictors.latency.network_energy import NetworkEnergy
@@ -108,7 +107,7 @@ def held_out(seed: int) -> list[dict[str, Any]]:
 def watts(scale: str) -> Array:
     """Measured mean powers, `(networks, GPUs)`."""
     frame = gpt_table(scale).to_frame()
-    return np.stack([frame[f"{g}@{BATCHES[scale]} W"].to_numpy() for g in GPUS], axis=1)
+    return np.stack([frame[f"{g}@{ENERGY_BATCH} W"].to_numpy() for g in GPUS], axis=1)
 
 
 @cache

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from experiments.campaign import Options
 from experiments.common import SPLIT_SEED, ZOO, Array, provenance
-from nasplug.datasets.gpt_networks import GPUS, gpt_table
-from nasplug.datasets.importers.gpt_runs import BATCHES
+from nasplug.datasets.gpt_networks import ENERGY_BATCH, GPUS, gpt_table
 from nasplug.devices.hardware import hardware
 from nasplug.predicting.zoo import NETWORK_ENERGY, ArchitecturePredictor
 from nasplug.predictors.features.settings import Setting
@@ -25,8 +24,6 @@ from nasplug.predictors.latency.network_energy import NetworkEnergy, measured_wa
 from nasplug.search_spaces import Graph, space
 
 SCALES = ("s", "m", "l")
-# Sequences of a forward pass whose energy was measured.
-SEQUENCES = 8
 LEARNED = 400
 # Columns whose meter could not follow: power stayed near idle, whatever the network.
 BLIND = frozenset({("s", "V100"), ("m", "V100")})
@@ -35,14 +32,14 @@ BLIND = frozenset({("s", "V100"), ("m", "V100")})
 def settings() -> list[Setting]:
     """GPU, batch size and way of each column."""
     devices = [hardware(gpu) for gpu in GPUS]
-    return [Setting.of(device, SEQUENCES, measured_way(device)) for device in devices]
+    return [Setting.of(device, ENERGY_BATCH, measured_way(device)) for device in devices]
 
 
 @cache
 def energies(scale: str) -> Array:
     """Measured J, `(networks, GPUs)`; NaN where the meter could not follow."""
     frame = gpt_table(scale).to_frame()
-    values = np.stack([frame[f"{g}@{BATCHES[scale]} J"].to_numpy() for g in GPUS], axis=1)
+    values = np.stack([frame[f"{g}@{ENERGY_BATCH} J"].to_numpy() for g in GPUS], axis=1)
     values[:, [(scale, gpu) in BLIND for gpu in GPUS]] = np.nan
     return values
 
@@ -84,7 +81,7 @@ def main() -> None:
         description="energy of a forward pass on GPUs, learned from HW-GPT-Bench's meters",
         training={
             "networks": len(graphs),
-            "sequences": SEQUENCES,
+            "sequences": ENERGY_BATCH,
             "split": f"from half of each scale's networks by numpy default_rng({SPLIT_SEED})",
             "labels": "energy",
         },

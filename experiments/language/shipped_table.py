@@ -16,6 +16,7 @@ import pandas as pd
 
 from experiments.common import write_result
 from nasplug.datasets.gpt_networks import (
+    ENERGY_BATCH,
     FILE,
     GPUS,
     gpt_table,
@@ -46,7 +47,7 @@ def main() -> None:
             "allocated_mb": rows["allocated_mb"].to_numpy(),
         }
         for gpu, name in zip(GPUS, _COLUMNS, strict=True):
-            setting = f"{gpu}@{BATCHES[scale]}"
+            setting = f"{gpu}@{ENERGY_BATCH}"
             columns[f"{setting} J"] = JOULES * rows[f"{name}_energy_wh"].to_numpy()
             columns[f"{setting} W"] = rows[f"{name}_power_w"].to_numpy()
         scales[scale] = columns

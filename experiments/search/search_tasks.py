@@ -17,6 +17,7 @@ from optuna._hypervolume import compute_hypervolume
 from experiments.nb101.nb101_labels import labels_of
 from experiments.search.measured_spaces import Measured, MeasuredCells, MeasuredModels
 from nasplug import datasets
+from nasplug.datasets.gpt_networks import ENERGY_BATCH
 from nasplug.pareto import hypervolume, pareto_mask
 from nasplug.search_spaces import Architecture, FiniteSpace, space
 from nasplug.searching.objectives import suggest
@@ -282,7 +283,8 @@ def _gpt(name: str) -> Task | None:
     searched, table = _gpt_space(form[1])
     device = f"{GPT_DEVICES[form[2]]}@{GPT_BATCHES[form[1]]}"
     perplexity = table["perplexity"].to_numpy(np.float64)
-    columns = {"latency": device, "energy": f"{device} J", "memory": "allocated_mb"}
+    joules = f"{GPT_DEVICES[form[2]]}@{ENERGY_BATCH} J"
+    columns = {"latency": device, "energy": joules, "memory": "allocated_mb"}
     costs = {key: table[column].to_numpy(np.float64) for key, column in columns.items()}
     if form[3] == "-limits":
         latency, memory = costs["latency"], costs["memory"]

@@ -85,8 +85,7 @@ def gpt_table(scale: str) -> Table:
         A row a network: `perplexity` on OpenWebText and `next_token_accuracy` in percent, NaN where
         it was not evaluated; `allocated_mb` after a forward pass on the A100; for each of `GPUS`
         the joules of a forward pass of `ENERGY_BATCH` sequences and the watts meanwhile; for each
-        device the latency of a
-        forward pass in ms.
+        device the latency of a forward pass of the scale's batch in ms.
 
     Raises:
         InputError: If a file of the package is missing or damaged.
