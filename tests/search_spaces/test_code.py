@@ -42,7 +42,7 @@ TINY = (
 )
 
 TINY_VIT = (
-    "vit:embed=16|24,depth=1..3,heads=1|2,ratio=2|2.5,patch=4|6|8,resolution=16|24,"
+    "vit:embed=16|24,depth=1..3,heads=2|3,ratio=2|2.5,patch=4|6|8,resolution=16|24,"
     "head_size=8,per_layer=1"
 )
 
@@ -225,7 +225,7 @@ def test_vision_transformers_have_the_counts_of_their_graphs_and_train(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     space = nasplug.space(TINY_VIT)
-    arch = space.parse("depth=2,heads=1-2,ratio=2-2.5,patch=6")
+    arch = space.parse("depth=2,heads=2-3,ratio=2-2.5,patch=6")
     code, graph = space.to_code(arch), space.to_graph(arch)
     run(code, "__main__")
     params, macs = graph.total("params"), graph.total("flops")
