@@ -28,7 +28,8 @@ from nasplug.search_spaces.networks.own_choices import (
     distinct_values,
     read_choices,
 )
-from nasplug.search_spaces.networks.vit_network import VisionTransformer, VisionTransformerBuilder
+from nasplug.search_spaces.networks.vit_model import VisionTransformer
+from nasplug.search_spaces.networks.vit_network import VisionTransformerBuilder
 
 __all__ = ["VitChoices", "VitSpace", "vit"]
 
@@ -139,9 +140,9 @@ class VitChoices:
                 needs = (("patch", patches),) if patches != self.patch else ()
                 decisions.append(Decision(name, sides, _standard("resolution", sides), needs))
         for layer in range(1, self.depth[-1] + 1) if self.per_layer else ():
-            needs = (at_least(depth, layer),) if layer > self.depth[0] else ()
+            exists = (at_least(depth, layer),) if layer > self.depth[0] else ()
             for name in _OF_LAYERS:
-                decisions.append(self._decision(name, f"{name}_{layer}", needs))
+                decisions.append(self._decision(name, f"{name}_{layer}", exists))
         return tuple(decisions)
 
     def _decision(self, choice: str, name: str = "", needs: Any = ()) -> Decision:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nasplug.search_spaces.networks.onnx_model import check_batch, check_size, checked_model
 from nasplug.search_spaces.networks.transformer_onnx import TransformerWriter
-from nasplug.search_spaces.networks.vit_network import VisionTransformer
+from nasplug.search_spaces.networks.vit_model import VisionTransformer
 
 if TYPE_CHECKING:
     import onnx
@@ -61,8 +61,8 @@ class _Writer(TransformerWriter):
         weight *= np.float32(fan_in**-0.5)
         weights = self.constant("patch_weight", weight)
         biases = self.constant("patch_bias", np.zeros(model.embed))
-        window = {"kernel_shape": [patch, patch], "strides": [patch, patch]}
-        x = self.node("Conv", "images", weights, biases, **window)
+        window = [patch, patch]
+        x = self.node("Conv", "images", weights, biases, kernel_shape=window, strides=window)
         x = self.node("Reshape", x, self.integers(self.batch, model.embed, model.patches))
         x = self.node("Transpose", x, perm=[0, 2, 1])
         token = self.drawn("class_token", 1, 1, model.embed)
