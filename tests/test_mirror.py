@@ -41,6 +41,14 @@ COVERED: dict[str, tuple[str, ...]] = {
         "search_spaces/networks/gpt_onnx.py",
         "search_spaces/networks/gpt_text.py",
     ),
+    # So is a vision transformer; both kinds share the reader of choices and the writer.
+    "search_spaces/networks/test_vit.py": (
+        "search_spaces/networks/own_choices.py",
+        "search_spaces/networks/transformer_onnx.py",
+        "search_spaces/networks/vit_model.py",
+        "search_spaces/networks/vit_network.py",
+        "search_spaces/networks/vit_onnx.py",
+    ),
     # The process is fitted to the trained networks, and predicts others.
     "nasplug/predicting/test_structure_accuracy.py": ("predictors/accuracy/structure_process.py",),
     "predictors/accuracy/test_language_gp.py": ("predictors/features/language_models.py",),

@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
-from nasplug.search_spaces.networks.encodings import shown
 from nasplug.search_spaces.networks.family import Choices, Decision, Family, at_least
 from nasplug.search_spaces.networks.gpt_model import LanguageModel, Tokens
 from nasplug.search_spaces.networks.gpt_network import LanguageModelBuilder
 from nasplug.search_spaces.networks.gpt_text import FORM, read_text, write_text
 from nasplug.search_spaces.networks.network_space import NetworkSpace
+from nasplug.search_spaces.networks.own_choices import (
+    check_whole,
+    choices_text,
+    distinct_values,
+    read_choices,
+)
 from nasplug.search_spaces.space import Architecture
 
 __all__ = ["SCALES", "GPTChoices", "GPTSpace", "gpt", "gpt_graph"]
@@ -67,14 +72,9 @@ class GPTChoices:
 
     def __post_init__(self) -> None:
         for name in (*_LISTS, *_TRUTHS):
-            values = getattr(self, name)
-            if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
-                raise InputError(f"{name} is {shown(str(values))}; give a list of values")
-            object.__setattr__(self, name, tuple(sorted(set(values))))
+            object.__setattr__(self, name, distinct_values(name, getattr(self, name)))
         for name, value in self._numbers():
-            least = 0 if name == "kv_heads" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f"{name} {value!r} is not a whole number of at least {least}")
+            check_whole(name, value, 0 if name == "kv_heads" else 1)
         for name in _TRUTHS:
             if not set(getattr(self, name)) <= {False, True}:
                 raise InputError(f"{name} is {getattr(self, name)}; it may be 0 and 1 alone")
@@ -110,13 +110,7 @@ class GPTChoices:
     @property
     def text(self) -> str:
         """Text that `gpt` reads: all that differs from the default choices."""
-        parts = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                several = value if isinstance(value, tuple) else (value,)
-                parts.append(f"{field.name}={'|'.join(str(int(number)) for number in several)}")
-        return ",".join(parts)
+        return choices_text(self)
 
     def decisions(self) -> tuple[Decision, ...]:
         """Decisions of a network, those of the whole first."""
@@ -324,34 +318,7 @@ def _of_choices(choices: GPTChoices) -> GPTSpace:
 
 
 def _read_choices(text: str) -> dict[str, Any]:
-    """Read choices such as `embed=256|512,layers=4..6,length=128`."""
-    chosen: dict[str, Any] = {}
-    for item in text.split(",") if text else []:
-        name, equals, values = (part.strip() for part in item.partition("="))
-        if not equals or name not in _FIELDS:
-            raise InputError(
-                f"unknown choice {name[:40]!r} of a language model; known: {closest(name, _FIELDS)}"
-            )
-        if name in chosen:
-            raise InputError(f"{name} is given twice; give it once")
-        numbers = tuple(number for part in values.split("|") for number in _numbers(name, part))
-        is_list = name in (*_LISTS, *_TRUTHS)
-        if not is_list and len(numbers) != 1:
-            raise InputError(f"{name} is {shown(values)}; give one number")
-        chosen[name] = numbers if is_list else numbers[0]
-    return chosen
-
-
-def _numbers(name: str, text: str) -> range:
-    """Read a whole number, or a range of them such as `4..6`."""
-    first, dots, last = (part.strip() for part in text.partition(".."))
-    ends = (first, last) if dots else (first, first)
-    if not all(end.isascii() and end.isdecimal() and len(end) < 10 for end in ends):
-        raise InputError(f"{name} has {shown(text)}, which is no whole number and no range as 4..6")
-    low, high = map(int, ends)
-    if not low <= high <= low + 1_000:
-        raise InputError(f"{name} has the range {shown(text)}; give the smaller number first")
-    return range(low, high + 1)
+    return read_choices(text, _FIELDS, (*_LISTS, *_TRUTHS), "a language model")
 
 
 def gpt_graph(reference: str) -> Graph:

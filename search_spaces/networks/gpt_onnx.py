@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.search_spaces.networks.gpt_model import LanguageModel, Tokens
 from nasplug.search_spaces.networks.onnx_model import check_batch, check_size, checked_model
+from nasplug.search_spaces.networks.transformer_onnx import TransformerWriter
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = ["language_model"]
 
-_EPSILON = 1e-5
 _ROTARY_BASE = 10_000.0
 
 
@@ -46,75 +45,18 @@ def language_model(
     return _Writer(model, tokens, seed, batch_size).written(name)
 
 
-class _Writer:
-    """Collector of the nodes, weights, inputs and outputs of one model."""
+class _Writer(TransformerWriter):
+    """Collector of the parts of one language model."""
 
     def __init__(self, model: LanguageModel, tokens: Tokens, seed: int, batch_size: int) -> None:
-        self.model, self.tokens, self.batch = model, tokens, batch_size
-        self.rng = np.random.default_rng(seed)
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: dict[str, onnx.TensorProto] = {}
-        self.inputs: list[onnx.ValueInfoProto] = []
-        self.outputs: list[onnx.ValueInfoProto] = []
-
-    def node(self, op: str, *sources: str, target: str = "", outputs: int = 1, **how: Any) -> str:
-        """Append a node; its outputs are numbered if there are several. Returns its name."""
-        from onnx import helper
-
-        name = target or f"x{len(self.nodes)}"
-        targets = [name] if outputs == 1 else [f"{name}.{k}" for k in range(outputs)]
-        self.nodes.append(helper.make_node(op, list(sources), targets, name=name, **how))
-        return name
-
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Name a constant; one of a name that is there already is not written again."""
-        from onnx import numpy_helper
-
-        if name not in self.initializers:
-            typed = values if values.dtype == np.int64 else values.astype(np.float32)
-            self.initializers[name] = numpy_helper.from_array(typed, name)
-        return name
-
-    def integers(self, *values: int) -> str:
-        return self.constant("sizes_" + "_".join(map(str, values)), np.array(values, np.int64))
-
-    def described(self, name: str, shape: tuple[int, ...], is_whole: bool = False) -> Any:
-        """Describe an input or output of the model."""
-        from onnx import TensorProto, helper
-
-        kind = TensorProto.INT64 if is_whole else TensorProto.FLOAT
-        return helper.make_tensor_value_info(name, kind, [self.batch, *shape])
-
-    def norm(self, x: str, name: str) -> str:
-        embed = self.model.embed
-        scale = self.constant(f"{name}_scale", np.ones(embed))
-        shift = self.constant(f"{name}_shift", np.zeros(embed))
-        return self.node("LayerNormalization", x, scale, shift, axis=-1, epsilon=_EPSILON)
-
-    def linear(self, x: str, features: int, outputs: int, name: str, has_bias: bool) -> str:
-        weight = self.rng.standard_normal((features, outputs), dtype=np.float32)
-        weight *= np.float32(1 / math.sqrt(features))
-        x = self.node("MatMul", x, self.constant(f"{name}_weight", weight))
-        if has_bias:
-            x = self.node("Add", x, self.constant(f"{name}_bias", np.zeros(outputs)))
-        return x
-
-    def split(self, x: str, *sizes: int) -> list[str]:
-        """Split the last axis."""
-        name = self.node("Split", x, self.integers(*sizes), outputs=len(sizes), axis=-1)
-        return [f"{name}.{k}" for k in range(len(sizes))]
-
-    def heads_first(self, x: str, heads: int) -> str:
-        """View features as heads: `(batch, heads, new tokens, head size)`."""
-        sizes = (self.batch, self.tokens.new, heads, self.model.head_size)
-        return self.node(
-            "Transpose", self.node("Reshape", x, self.integers(*sizes)), perm=[0, 2, 1, 3]
-        )
+        super().__init__(seed, batch_size, tokens.new, model.head_size)
+        self.model, self.length, self.cached = model, tokens.length, tokens.cached
+        self.is_step = tokens.is_step
 
     def turn(self, x: str) -> str:
         """Turn a part of each head by the positions of its tokens."""
         turned = self.model.turned
-        positions = np.arange(self.tokens.cached, self.tokens.length)
+        positions = np.arange(self.cached, self.length)
         angles = np.outer(positions, _ROTARY_BASE ** (-np.arange(0, turned, 2) / turned))
         angles = np.concatenate([angles, angles], axis=1)
         part, others = self.split(x, turned, self.model.head_size - turned)
@@ -127,10 +69,10 @@ class _Writer:
     def with_cache(self, x: str, heads: int, name: str) -> str:
         """Join new keys or values to a layer's cache, which is an input and an output."""
         size = self.model.head_size
-        self.outputs.append(self.described(name, (heads, self.tokens.length, size)))
-        if not self.tokens.cached:
+        self.outputs.append(self.described(name, (heads, self.length, size)))
+        if not self.cached:
             return self.node("Identity", x, target=name)
-        self.inputs.append(self.described(f"{name}_cache", (heads, self.tokens.cached, size)))
+        self.inputs.append(self.described(f"{name}_cache", (heads, self.cached, size)))
         return self.node("Concat", f"{name}_cache", x, target=name, axis=2)
 
     def attention(self, x: str, heads: int, layer: int) -> str:
@@ -143,26 +85,25 @@ class _Writer:
             for part, n in zip(self.split(qkv, *widths), (heads, shared, shared), strict=True)
         )
         query, key = self.turn(query), self.turn(key)
-        if tokens.is_step:
+        if self.is_step:
             key = self.with_cache(key, shared, f"keys_{layer}")
             value = self.with_cache(value, shared, f"values_{layer}")
         if shared != heads:
             # Groups of query heads are an axis of their own, along which keys are the same.
-            grouped = self.integers(batch, shared, heads // shared, tokens.new, size)
+            grouped = self.integers(batch, shared, heads // shared, tokens, size)
             query = self.node("Reshape", query, grouped)
-            alone = self.integers(batch, shared, 1, tokens.length, size)
+            alone = self.integers(batch, shared, 1, self.length, size)
             key, value = (self.node("Reshape", k, alone) for k in (key, value))
-        query = self.node("Mul", query, self.constant("scale", np.array(size**-0.5)))
+        query = self.scaled(query)
         perm = [0, 1, 3, 2] if shared == heads else [0, 1, 2, 4, 3]
         scores = self.node("MatMul", query, self.node("Transpose", key, perm=perm))
-        if not tokens.is_step:
-            mask = np.triu(np.full((tokens.new, tokens.new), -np.inf), k=1)
+        if not self.is_step:
+            mask = np.triu(np.full((tokens, tokens), -np.inf), k=1)
             scores = self.node("Add", scores, self.constant("mask", mask))
         mixed = self.node("MatMul", self.node("Softmax", scores, axis=-1), value)
         if shared != heads:
-            mixed = self.node("Reshape", mixed, self.integers(batch, heads, tokens.new, size))
-        mixed = self.node("Transpose", mixed, perm=[0, 2, 1, 3])
-        joined = self.node("Reshape", mixed, self.integers(batch, tokens.new, heads * size))
+            mixed = self.node("Reshape", mixed, self.integers(batch, heads, tokens, size))
+        joined = self.joined(mixed, heads)
         return self.linear(joined, heads * size, model.embed, f"joined_{layer}", model.has_bias)
 
     def mlp(self, x: str, ratio: int, layer: int) -> str:
@@ -174,28 +115,23 @@ class _Writer:
             gate = self.node("Mul", first, self.node("Sigmoid", first))
             first = self.node("Mul", gate, raised)
         else:
-            # ONNX has no GELU before opset 20.
-            root = self.constant("root", np.array(math.sqrt(0.5)))
-            erf = self.node("Erf", self.node("Mul", first, root))
-            one = self.node("Add", erf, self.constant("one", np.array(1.0)))
-            half = self.node("Mul", first, self.constant("half", np.array(0.5)))
-            first = self.node("Mul", half, one)
+            first = self.gelu(first)
         return self.linear(first, width, embed, f"last_{layer}", has_bias)
 
     def written(self, name: str) -> onnx.ModelProto:
         """Write the whole model."""
         from onnx import helper
 
-        model, new = self.model, self.tokens.new
+        model, new = self.model, self.tokens
         self.inputs.append(self.described("tokens", (new,), is_whole=True))
         self.outputs.append(self.described("output", (new, model.vocabulary)))
         table = self.rng.standard_normal((model.vocabulary, model.embed), dtype=np.float32)
         x = self.node("Gather", self.constant("embedding", table), "tokens", axis=0)
         for layer, (heads, ratio) in enumerate(zip(model.heads, model.ratios, strict=True), 1):
-            attended = self.attention(self.norm(x, f"norm_{layer}"), heads, layer)
-            raised = self.mlp(self.norm(x, f"mlp_norm_{layer}"), ratio, layer)
+            attended = self.attention(self.norm(x, f"norm_{layer}", model.embed), heads, layer)
+            raised = self.mlp(self.norm(x, f"mlp_norm_{layer}", model.embed), ratio, layer)
             x = self.node("Add", self.node("Add", x, attended), raised)
-        x = self.norm(x, "norm")
+        x = self.norm(x, "norm", model.embed)
         weight = self.rng.standard_normal((model.embed, model.vocabulary), dtype=np.float32)
         weight *= np.float32(1 / math.sqrt(model.embed))
         self.node("MatMul", x, self.constant("words", weight), target="output")

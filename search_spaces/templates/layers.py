@@ -168,11 +168,20 @@ def print_size(network: nn.Module, image: tuple[int, int, int]) -> None:
 
 def print_token_size(network: nn.Module, length: int) -> None:
     """Print the output's shape, the parameters, and the costs of one sequence of tokens."""
+    print_costs(network, torch.zeros(1, length, dtype=torch.long))
+
+
+def print_image_size(network: nn.Module, image: tuple[int, int, int]) -> None:
+    """Print the output's shape, the parameters, and the costs of one image, with attention."""
+    print_costs(network, torch.zeros(1, *image))
+
+
+def print_costs(network: nn.Module, inputs: Tensor) -> None:
+    """Print the output's shape, the parameters, and the costs of a forward pass."""
     # Shapes are enough to count; half of the operations of a product are multiplications.
-    network = network.to("meta")
-    tokens = torch.zeros(1, length, dtype=torch.long, device="meta")
+    network, inputs = network.to("meta"), inputs.to("meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        output = network(tokens)
+        output = network(inputs)
     print(f"output: {tuple(output.shape)}")
     print(f"parameters: {sum(p.numel() for p in network.parameters()):,}")
     print(f"multiply-accumulates: {counter.get_total_flops() // 2:,}")

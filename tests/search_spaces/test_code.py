@@ -41,6 +41,11 @@ TINY = (
     "vocabulary=50,context=12,head_size=8"
 )
 
+TINY_VIT = (
+    "vit:embed=16|24,depth=1..3,heads=2|3,ratio=2|2.5,patch=4|6|8,resolution=16|24,"
+    "head_size=8,per_layer=1"
+)
+
 
 @cache
 def small(name: str) -> Architecture:
@@ -158,7 +163,7 @@ def test_networks_train(name: str) -> None:
 
 def test_code_is_formatted_and_needs_torch_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for number, name in enumerate((*SPACES, "gpt:s", TINY)):
+    for number, name in enumerate((*SPACES, "gpt:s", TINY, TINY_VIT)):
         space = nasplug.space(name)
         for k, arch in enumerate((small(name), *(space.sample(rng) for _ in range(3)))):
             code = space.to_code(arch)
@@ -214,6 +219,39 @@ def test_language_models_have_the_counts_of_their_graphs(
             assert f"\nParameters: {params:,.0f}\n" in code
             assert f"accumulates: {macs:,.0f} for a sequence of {length:,} tokens\n" in code
             assert space.to_code(arch, "decode") == code
+
+
+def test_vision_transformers_have_the_counts_of_their_graphs_and_train(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    space = nasplug.space(TINY_VIT)
+    arch = space.parse("depth=2,heads=2-3,ratio=2-2.5,patch=6")
+    code, graph = space.to_code(arch), space.to_graph(arch)
+    run(code, "__main__")
+    params, macs = graph.total("params"), graph.total("flops")
+    assert capsys.readouterr().out.splitlines() == [
+        "output: (1, 1000)",
+        f"parameters: {params:,.0f}",
+        f"multiply-accumulates: {macs:,.0f}",
+    ]
+    assert f"\nParameters: {params:,.0f}\n" in code
+    assert f"accumulates: {macs:,.0f} for an image of 3x24x24\n" in code
+    module = run(code)
+    read = torch_graph(module.Network().eval(), torch.zeros(1, *module.IMAGE))
+    assert (read.ops, read.edges) == (graph.ops, graph.edges)
+    assert np.array_equal(read.attributes, graph.attributes)
+    torch.manual_seed(0)
+    network = module.Network(num_classes=3)
+    images, labels = torch.rand(2, *module.IMAGE), torch.tensor([0, 2])
+    optimizer = torch.optim.SGD(network.parameters(), 0.05)
+    losses = []
+    for _ in range(3):
+        loss = nn.functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[2] < losses[0]
 
 
 # Names of a layer's weights in the ONNX models, and in the module.
