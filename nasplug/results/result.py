@@ -137,7 +137,7 @@ class SearchResult:
         if self.proxy is None:
             return STRUCTURE_NOTE if NAME in str(self.predictor["name"]).split("+") else None
         word = QUANTITIES[self.proxy].words
-        return f"quality is a proxy: {word} (no accuracy predictor for this space)"
+        return f"quality is a proxy: {word} (no {self.searched.quality} predictor for this space)"
 
     @property
     def accuracy_source(self) -> str | None:
