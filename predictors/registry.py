@@ -25,6 +25,7 @@ _KINDS = {
     "language-gp": "nasplug.predictors.accuracy.language_gp:LanguageGP",
     "latency": "nasplug.predictors.latency.cell_latency:LatencyPredictor",
     "latency-gp": "nasplug.predictors.latency.one_device:LatencyGP",
+    "network-energy": "nasplug.predictors.latency.network_energy:NetworkEnergy",
     "network-latency": "nasplug.predictors.latency.network_latency:NetworkLatency",
     "network": "nasplug.predictors.published.predictor:NetworkPredictor",
     "transformer-gp": "nasplug.predictors.accuracy.transformer_gp:TransformerGP",
@@ -33,6 +34,7 @@ _KINDS = {
 
 _OF_LATENCY = {"latency", "latency-gp", "network-latency"}
 _OF_PERPLEXITY = {"language-gp"}
+_OF_ENERGY = {"network-energy"}
 # Of these the configuration says what they predict.
 _BY_CONFIG = "network"
 
@@ -40,7 +42,7 @@ _BY_CONFIG = "network"
 def quantity_of(card: Mapping[str, Any]) -> str | None:
     """The quantity that a predictor of our own predicts by its card.
 
-    It is `"accuracy"`, `"perplexity"` or `"latency"`.
+    It is `"accuracy"`, `"perplexity"`, `"latency"` or `"energy"`.
 
     None for a card that does not tell: a plug-in's, or the empty one of a new predictor.
     """
@@ -52,6 +54,8 @@ def quantity_of(card: Mapping[str, Any]) -> str | None:
         return None
     if kind in _OF_PERPLEXITY:
         return "perplexity"
+    if kind in _OF_ENERGY:
+        return "energy"
     return "latency" if kind in _OF_LATENCY else "accuracy"
 
 

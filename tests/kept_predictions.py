@@ -61,6 +61,9 @@ def predictions() -> Iterator[tuple[str, Numbers]]:
     """Name and values of each prediction, means above standard deviations and bounds."""
     for name in names():
         predictor = load_predictor(name)
+        if predictor.kind == "energy":
+            # It follows the latencies, which are kept.
+            continue
         if name == "network-latency":
             for chosen in NETWORK_SPACES:
                 archs = sampled(chosen, 10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from experiments.tables import MISSING, grouped, load, section, spread, table
 
 COUNT = "parameters alone"
@@ -56,3 +58,46 @@ def memory() -> str:
         )
     head = ["space", "counted", "learned from", "judged", "mean error", "largest error"]
     return table(head, body)
+
+
+def _percents(rows: list[dict[str, Any]], method: str) -> str:
+    """Mean ± deviation over seeds of a method's errors."""
+    values = [row["mape_percent"][method] for row in rows if row["mape_percent"][method]]
+    return f"{spread(values, '.1f', len(rows))} %" if values else MISSING
+
+
+@section("energy-known")
+def energy_known() -> str:
+    """A row a scale and known GPU."""
+    rows = [row for row in load("energy")["runs"] if row["part"] == "held out"]
+    methods = list(rows[0]["mape_percent"])
+    body = []
+    for (scale, gpu), part in grouped(rows, "scale", "gpu").items():
+        covers = [row["coverage"] for row in part]
+        body.append(
+            [
+                f"gpt:{scale}",
+                gpu,
+                f"{part[0]['watts']:.0f} W",
+                *(_percents(part, method) for method in methods),
+                f"{sum(covers) / len(covers):.1%}",
+            ]
+        )
+    return table(["space", "GPU", "median power", *methods, "90 % cover"], body)
+
+
+@section("energy-left-out")
+def energy_left_out() -> str:
+    """A row a left-out GPU and way to know its times; means over its scales."""
+    rows = [row for row in load("energy")["runs"] if row["part"] == "left out"]
+    methods = list(rows[0]["mape_percent"])
+    body = []
+    for (gpu, time), part in grouped(rows, "case", "time").items():
+        values = [
+            [row["mape_percent"][name] for row in part if row["mape_percent"][name]]
+            for name in methods
+        ]
+        scales = ", ".join(row["scale"] for row in part)
+        means = [f"{sum(v) / len(v):.0f} %" if v else MISSING for v in values]
+        body.append([gpu, scales, time, *means])
+    return table(["left out", "scales", "time", *methods], body)

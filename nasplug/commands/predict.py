@@ -240,6 +240,7 @@ def _predict_architectures(
 ) -> None:
     """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
     from nasplug.devices.hardware import hardware
+    from nasplug.predicting.energy import energy_note
     from nasplug.predicting.measured_accuracy import HasAccuracies
     from nasplug.predicting.notes import narrowing
     from nasplug.predicting.structure_accuracy import STRUCTURE_NOTE
@@ -259,6 +260,8 @@ def _predict_architectures(
         print(f"accuracies are measured, not predicted: {space.accuracy_source}")
     elif is_structural(space) and not checkpoints:
         print(STRUCTURE_NOTE)
+    if device is not None and rows and rows[0]["energy_j"] is not None:
+        print(energy_note(rows[0]["energy_j"]["evidence"], device, runtime))
     if device is None or evidence is None:
         return
     for note in evidence.notes():
@@ -285,9 +288,11 @@ def _predictions(
     """
     from nasplug.arguments import checked_count
     from nasplug.predicting.architecture_predictor import ArchitecturePredictor
+    from nasplug.predicting.energy import energy_json, space_energy
     from nasplug.predicting.evidence import latency_evidence
     from nasplug.predicting.zoo import in_runtime, predictors_for
     from nasplug.predictors.capabilities import TellsFamiliar
+    from nasplug.predictors.features.runtimes import known_way
 
     checked_count(batch_size, "batch size")
     archs = [_parsed(space, text) for text in architectures]
@@ -309,6 +314,10 @@ def _predictions(
             timed, graphs, device, batch_size, latency.evidence, latency.learned
         )
     about = {} if evidence is None else evidence.to_json()
+    energy = None
+    if device is not None and not checkpoints:
+        way = None if runtime is None else known_way(runtime)
+        energy = space_energy(space, archs, device, batch_size, way)
     rows = [
         {
             "arch": arch.text,
@@ -323,6 +332,7 @@ def _predictions(
             ),
             "familiar": None if familiar is None else bool(familiar[row]),
             "latency_ms": None if latency is None else _interval(latency, row, "latency"),
+            "energy_j": energy_json(energy, row),
             "zero_shot": None if latency is None else bool(latency.zero_shot),
             **{name: about.get(name) for name in EVIDENCE_KEYS},
         }
@@ -368,6 +378,9 @@ def _print_prediction(row: Mapping[str, Any]) -> None:
         cells["perplexity"] = {end: f"{number:.3f}" for end, number in row["perplexity"].items()}
     if row["latency_ms"] is not None:
         cells["latency, ms"] = shown(row["latency_ms"], ".3f")
+    if row["energy_j"] is not None:
+        ends = {end: f"{row['energy_j'][end]:.4g}" for end in ("mean", "lower", "upper")}
+        cells[f"energy ({row['energy_j']['evidence']}), J"] = ends
     print_table([{"predicted": name, **value} for name, value in cells.items()])
     if row["familiar"] is False:
         print(

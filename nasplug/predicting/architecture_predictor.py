@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from nasplug.predictors.latency.calibrated_networks import CalibratedNetworks
     from nasplug.predictors.latency.measured_device import MeasuredDevice
 
-__all__ = ["NETWORK_LATENCY", "ArchitecturePredictor", "check_labels"]
+__all__ = ["NETWORK_ENERGY", "NETWORK_LATENCY", "ArchitecturePredictor", "check_labels"]
 
 # Name of the predictor that reads the networks of every space of whole networks.
 NETWORK_LATENCY = "network-latency"
+# Name of the predictor of their energies.
+NETWORK_ENERGY = "network-energy"
 # Number of members of a space of numbers whose arrays are made at once.
 CODES = 32_768
 # Range of labels; outside of it squares overflow or vanish in a network's float32 numbers.
@@ -138,7 +140,7 @@ class ArchitecturePredictor:
 
         False where the model itself has to be asked, which takes a second to restore.
         """
-        return self.card.get("predictor") == NETWORK_LATENCY
+        return self.card.get("predictor") in (NETWORK_LATENCY, NETWORK_ENERGY)
 
     def runtime_on(self, hardware: Hardware) -> str | None:
         """Runtime of networks on a device, if it was chosen or follows from the space; else None.
@@ -170,7 +172,7 @@ class ArchitecturePredictor:
 
     @property
     def kind(self) -> str:
-        """Predicted quantity: `"accuracy"`, `"perplexity"` or `"latency"`."""
+        """Predicted quantity: `"accuracy"`, `"perplexity"`, `"latency"` or `"energy"`."""
         # A model is restored where its card does not tell.
         return quantity_of(self.card) or ("latency" if predicts_latency(self.model) else "accuracy")
 

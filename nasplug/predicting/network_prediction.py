@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nasplug.predicting.energy import energy_json, energy_note
 from nasplug.predicting.evidence import LatencyEvidence
 from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude
 from nasplug.predicting.intervals import shown as shown_ends
@@ -19,6 +20,7 @@ from nasplug.text import number_text
 if TYPE_CHECKING:
     from nasplug.measurements.nearest import NearMeasurement
     from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.prediction import Prediction
 
 __all__ = ["EXPLAINED", "NetworkPrediction", "OperatorTime"]
 
@@ -83,6 +85,7 @@ class NetworkPrediction:
         rests_on: Errors that the interval reflects, in words.
         learned: Networks measured on this device in this setting, at any batch size, that the model
             of the device's class learned from; 0 where the latency is not that model's.
+        energy: Predicted energy in J; None where it is not known.
 
     Example:
         >>> import nasplug
@@ -113,6 +116,7 @@ class NetworkPrediction:
     measurements: tuple[NearMeasurement, ...] = ()
     rests_on: str = ""
     learned: int = 0
+    energy: Prediction | None = field(default=None, repr=False)
 
     @property
     def images_per_second(self) -> float:
@@ -160,6 +164,8 @@ class NetworkPrediction:
             unknown_note(self.unknown_operators),
         )
         notes += [note for note in about_network if note]
+        if self.energy is not None:
+            notes.append(energy_note(self.energy.evidence, self.hardware, self.setting))
         if not self.usable:
             notes.append(narrowing(self.evidence, name, "this network", learned=self.learned))
         return notes
@@ -179,6 +185,10 @@ class NetworkPrediction:
             "params": QUANTITIES["params"].cell(self.graph.total("params")),
             "operators": str(len(self.graph)),
         }
+        joules = energy_json(self.energy)
+        if joules is not None:
+            text = shown_ends(joules, ".3g")
+            costs["energy J"] = f"{text['mean']} ({text['lower']} to {text['upper']})"
         return [{"predicted": name, **ends, **costs}]
 
     def operator_rows(self, count: int = EXPLAINED) -> list[dict[str, Any]]:
@@ -242,6 +252,7 @@ class NetworkPrediction:
             "images_per_second": round(self.images_per_second, DIGITS),
             "mflops": round(self.graph.total("flops") / 1e6, 3),
             "params": int(self.graph.total("params")),
+            "energy_j": energy_json(self.energy),
             "memory_mb": round(self.memory.total, DIGITS),
             "size_mb": round(self.size_mb, DIGITS),
             "operators": len(self.graph),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug.measurements.graphs import graph_of
+from nasplug.predicting.architecture_predictor import NETWORK_LATENCY
+from nasplug.predicting.energy import graph_energy
 from nasplug.predicting.evidence import latency_evidence
 from nasplug.predicting.known_networks import is_known_name, known_network
 from nasplug.predicting.network_prediction import NetworkPrediction, OperatorTime
@@ -213,7 +215,7 @@ def chosen_way(
 
     A calibrated device stands for the way that it was measured in: None.
     """
-    from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
+    from nasplug.predicting.zoo import ArchitecturePredictor, load_predictor
     from nasplug.predictors.capabilities import Explains
     from nasplug.predictors.latency.device_profile import DeviceProfile
 
@@ -264,6 +266,9 @@ def _prediction(
     evidence = latency_evidence(
         predictor, [executed], device, batch_size, latency.evidence, latency.learned
     )
+    # The energy of another predictor's latency is not known.
+    is_own = predictor.name == NETWORK_LATENCY and not unknown
+    energy = graph_energy(executed, device, batch_size, runtime, latency) if is_own else None
     return NetworkPrediction(
         mean,
         lower,
@@ -282,6 +287,7 @@ def _prediction(
         measurements=evidence.measurements,
         rests_on=evidence.rests_on or evidence.rests_on_unlike,
         learned=evidence.learned,
+        energy=energy,
     )
 
 

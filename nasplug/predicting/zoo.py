@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nasplug.arguments import checked_space
-from nasplug.predicting.architecture_predictor import NETWORK_LATENCY, ArchitecturePredictor
+from nasplug.predicting.architecture_predictor import (
+    NETWORK_ENERGY,
+    NETWORK_LATENCY,
+    ArchitecturePredictor,
+)
 from nasplug.predicting.measured_accuracy import HasAccuracies, MeasuredAccuracy
 from nasplug.predicting.structure_accuracy import StructureAccuracy, has_structure_accuracy
 from nasplug.predictors.capabilities import predicts_latency
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GPT_PERPLEXITY",
     "KINDS",
+    "NETWORK_ENERGY",
     "NETWORK_LATENCY",
     "ArchitecturePredictor",
     "NamedScorer",
@@ -328,6 +333,8 @@ def zoo_name(space: SearchSpace, quantity: str) -> str:
     name = f"{space.name}-{quantity}"
     if name not in names() and quantity == "latency" and space.has_networks:
         return NETWORK_LATENCY
+    if name not in names() and quantity == "energy" and space.has_networks:
+        return NETWORK_ENERGY
     return name
 
 

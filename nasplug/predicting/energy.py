@@ -1,0 +1,88 @@
+"""Energy of forward passes beside their latency: where it is known, and a sentence on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nasplug.predicting.intervals import interval_of
+from nasplug.predicting.zoo import NETWORK_ENERGY, is_known, load_predictor, load_shipped
+from nasplug.predictors.features.runtimes import EAGER, way_name
+from nasplug.predictors.latency.device_profile import DeviceProfile
+from nasplug.predictors.latency.network_energy import measured_way
+from nasplug.search_spaces import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nasplug.predictors.features.runtimes import Way
+    from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.prediction import Prediction
+    from nasplug.search_spaces import Architecture, Graph, SearchSpace
+
+__all__ = ["energy_json", "energy_note", "graph_energy", "space_energy"]
+
+
+def graph_energy(
+    graph: Graph, device: Hardware, batch_size: int, runtime: str | None, latency: Prediction
+) -> Prediction | None:
+    """The energy of a forward pass of a whole network with this latency; None if it is not known.
+
+    It is not known of a calibrated device, whose data sheet may say another latency.
+    """
+    if isinstance(device, DeviceProfile):
+        return None
+    model = load_predictor(NETWORK_ENERGY, "torch").model
+    try:
+        energy: Prediction = model.predict(
+            [graph], device, batch_size, runtime or EAGER, latency=latency
+        )
+        return energy
+    except InputError:
+        return None
+
+
+def space_energy(
+    space: SearchSpace,
+    architectures: Sequence[Architecture],
+    device: Hardware,
+    batch_size: int,
+    way: Way | None,
+) -> Prediction | None:
+    """The energies of architectures of a space, a row each; None where they are not known."""
+    if isinstance(device, DeviceProfile) or not is_known(space, "energy"):
+        return None
+    predictor = load_shipped(space, "energy")
+    try:
+        if way is not None:
+            predictor = predictor.in_way(way)  # type: ignore[union-attr]
+        return predictor.predict(architectures, device, batch_size)
+    except InputError:
+        return None
+
+
+def energy_json(energy: Prediction | None, row: int = 0) -> dict[str, Any] | None:
+    """The energy of a network for JSON: mean, ends of the interval, and evidence."""
+    if energy is None:
+        return None
+    ends = [float(end[row, 0]) for end in (energy.mean, energy.lower, energy.upper)]
+    return {**interval_of(ends, "J"), "evidence": energy.evidence}
+
+
+def energy_note(evidence: str, device: Hardware, way: str | None = None) -> str:
+    """Say in a sentence what an energy rests on, and how the networks are run; None: as measured.
+
+    Args:
+        evidence: That of the energy's `Prediction`.
+        device: The GPU.
+        way: `Way.text` of the way that was asked for.
+    """
+    if evidence == "measured":
+        run = way_name(measured_way(device).text) if way is None else way_name(way)
+        return (
+            f"energy is measured: learned from the meter of {device.name} at this batch size "
+            f"({run} by autocast); its interval reflects the errors on networks that were left out"
+        )
+    return (
+        f"energy is zero-shot: the latency times a share of the {device.power_w:g} W of "
+        f"{device.name}'s data sheet, which meters of language models on other GPUs tell"
+    )
