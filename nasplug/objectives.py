@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from nasplug.quantities import ALIASES, QUANTITIES, canonical_name, quantity_named
+from nasplug.quantities import ALIASES, QUANTITIES, canonical_name, on_device, quantity_named
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
 
@@ -18,7 +18,9 @@ __all__ = [
     "PROXIES",
     "Objective",
     "canonical_name",
+    "check_device",
     "checked_objectives",
+    "split_direction",
 ]
 
 
@@ -61,8 +63,8 @@ def checked_objectives(objectives: str | Sequence[str]) -> tuple[Objective, ...]
     """Look up one to four different quantities by name.
 
     Args:
-        objectives: Names of `OBJECTIVES`, of which each may have a direction, such as
-            `"memory:min"`; or `more` and a name of `PROXIES`.
+        objectives: Names of `OBJECTIVES`, of which each may have a device and a direction, such as
+            `"memory:min"` or `"latency@RTX 3090:min"`; or `more` and a name of `PROXIES`.
 
     Raises:
         InputError: If a name or a direction is unknown, or there are not one to four different
@@ -82,19 +84,56 @@ def _by_name() -> dict[str, Objective]:
     return {**OBJECTIVES, **{f"more {name}": proxy for name, proxy in PROXIES.items()}}
 
 
+def split_direction(text: str) -> tuple[str, str, str]:
+    """Split `memory:min` into the name, a colon and the direction; the last two may be empty.
+
+    The name of a device may hold colons of its own.
+    """
+    name, colon, direction = (part.strip() for part in text.partition(":"))
+    if "@" in name and ":" in direction:
+        name, colon, direction = (part.strip() for part in text.rpartition(":"))
+    return name, colon, direction
+
+
 def _objective(text: str) -> Objective:
     """Read an objective such as `accuracy`, `memory:min` or `more flops`."""
-    word, colon, direction = (part.strip() for part in text.partition(":"))
-    first, _, last = word.rpartition(" ")
+    word, colon, direction = split_direction(text)
+    base, at, _ = word.partition("@")
+    first, _, last = base.strip().rpartition(" ")
     kind = quantity_named(last)
     found = None if kind is None else _by_name().get(f"{first} {kind.name}".strip())
-    if found is None or (first and colon):
+    if found is None or (first and (colon or at)):
         known = closest(word, [*_by_name(), *ALIASES])
         raise InputError(f"unknown objective {text[:80]!r}; known: {known}")
+    if at:
+        found = _with_device(found, word)
     if not colon:
         return found
     if direction not in DIRECTIONS:
         raise InputError(
             f"objective {text[:80]!r} has direction {direction[:80]!r}; write max or min"
         )
-    return Objective(found.name, DIRECTIONS[direction], found.unit)
+    return replace(found, direction=DIRECTIONS[direction])
+
+
+def _with_device(objective: Objective, word: str) -> Objective:
+    """An objective on the device that a word names after its @."""
+    device = word.partition("@")[2].strip()
+    check_device(objective.name, device, f"objective {word[:80]!r}")
+    return replace(objective, name=on_device(objective.name, device))
+
+
+def check_device(name: str, device: str, where: str) -> None:
+    """Check that a quantity may be asked for on a named device; `where` begins the sentence.
+
+    Raises:
+        InputError: If the device has no name, or does not decide the quantity.
+    """
+    if not device:
+        raise InputError(f"{where} names no device after its @; write it like {name}@RTX 3090")
+    if not QUANTITIES[name].needs_device:
+        known = ", ".join(kind.name for kind in QUANTITIES.values() if kind.needs_device)
+        raise InputError(
+            f"{where} has a device, but {QUANTITIES[name].words} is the same on all; leave the "
+            f"device out, as only {known} may have one"
+        )

@@ -1,11 +1,12 @@
 """Quantities of networks: name, unit, better direction, source, and how values are written.
 
-Limits, objectives, columns, reports and JSON keys take them from here.
+Limits, objectives, columns, reports and JSON keys take them from here. A quantity that a device
+decides may be named with the device: `latency@RTX 3090` is the latency on that device alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -22,7 +23,9 @@ __all__ = [
     "QuantityKind",
     "canonical_name",
     "images_per_second",
+    "on_device",
     "quantity_named",
+    "without_device",
 ]
 
 Number = TypeVar("Number", float, NDArray[np.float64])
@@ -73,6 +76,24 @@ class QuantityKind:
     text_unit: str
     extreme: str
     needs_device: bool = False
+
+    @property
+    def is_risky(self) -> bool:
+        """Whether a limit on it holds with a probability, as it is not computed exactly."""
+        return without_device(self.name) in RISKY
+
+    def on(self, device: str) -> QuantityKind:
+        """The quantity on one of several devices."""
+        words, _, unit = self.axis.rpartition(" ")
+        return replace(
+            self,
+            name=on_device(self.name, device),
+            words=f"{self.words} on {device}",
+            key=on_device(self.key, device),
+            heading=f"{self.heading} on {device}",
+            axis=f"{words} on {device} {unit}",
+            extreme=f"{self.extreme} on {device}",
+        )
 
     def cell(self, value: float) -> str:
         """Write a value for a column below `heading`."""
@@ -262,7 +283,22 @@ _ALL = (
         extreme="Lowest perplexity",
     ),
 )
-QUANTITIES = {kind.name: kind for kind in _ALL}
+
+
+class _ByName(dict[str, QuantityKind]):
+    """Quantities by name; one on a device, such as `"latency@RTX 3090"`, is made when it is read.
+
+    It holds those without a device alone.
+    """
+
+    def __missing__(self, name: str) -> QuantityKind:
+        base, at, device = name.partition("@")
+        if not at or base not in self or not self[base].needs_device:
+            raise KeyError(name)
+        return self[base].on(device)
+
+
+QUANTITIES = _ByName((kind.name, kind) for kind in _ALL)
 COUNTED = tuple(kind.name for kind in _ALL if kind.source == "counted")
 PREDICTED = tuple(kind.name for kind in _ALL if kind.source == "predicted")
 # Quantities of which a limit holds with a probability; the others are computed from the network.
@@ -275,13 +311,27 @@ ALIASES = {"macs": "flops", "fps": "throughput"}
 
 def canonical_name(name: str) -> str:
     """Name of a quantity that nasplug uses, such as `"flops"` for `"macs"`."""
-    return ALIASES.get(name, name)
+    base, at, device = name.partition("@")
+    return f"{ALIASES.get(base, base)}{at}{device}"
+
+
+def on_device(name: str, device: str) -> str:
+    """Name or key of a quantity on one of several devices, such as `"latency@RTX 3090"`."""
+    return f"{name}@{device}"
+
+
+def without_device(name: str) -> str:
+    """Name or key of a quantity without the device that it may have."""
+    return name.partition("@")[0]
 
 
 def quantity_named(word: str) -> QuantityKind | None:
     """The quantity of a name, of another name for it, or of its key; None for an unknown one."""
-    name = canonical_name(word)
-    return QUANTITIES.get(name) or next((k for k in _ALL if k.key == name), None)
+    name, at, device = canonical_name(word).partition("@")
+    kind = QUANTITIES.get(name) or next((k for k in _ALL if k.key == name), None)
+    if kind is None or not at:
+        return kind
+    return kind.on(device) if kind.needs_device else None
 
 
 def images_per_second(latency_ms: Number, images: int) -> Number:

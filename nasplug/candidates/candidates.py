@@ -11,10 +11,11 @@ import numpy as np
 
 from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
-from nasplug.candidates.scoring import Quantity, Scores, Scoring
+from nasplug.candidates.scores import Quantity, Scores
+from nasplug.candidates.scoring import Scoring
 from nasplug.predicting.intervals import is_usable
 from nasplug.predictors.hardware import Hardware
-from nasplug.quantities import COUNTED, PREDICTED, QUANTITIES, RISKY
+from nasplug.quantities import COUNTED, PREDICTED, QUANTITIES, without_device
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 
 __all__ = ["Candidates"]
@@ -165,7 +166,7 @@ class Candidates(ABC):
         predicted = {
             name: {end: float(getattr(q, end)[index]) for end in ("mean", "lower", "upper")}
             for name, q in self.quantities.items()
-            if name in PREDICTED
+            if without_device(name) in PREDICTED
         }
         return {"arch": arch.text, "arch_id": arch.arch_id, "predicted": predicted}
 
@@ -180,25 +181,30 @@ class Candidates(ABC):
         c, best, is_alone = self._nearest_bound()
         scores = self._scores
         shown = Constraint(c.name, _round_away(best, c.is_upper), c.unit, c.sense, c.probability)
-        needs_device = QUANTITIES[c.name].needs_device
-        where = f" on {hardware.name}" if hardware and needs_device else ""
+        kind = QUANTITIES[c.name]
+        # A name with a device says it itself.
+        named = c.name.partition("@")[2]
+        where = f" on {hardware.name}" if hardware and kind.needs_device and not named else ""
         together = "" if is_alone else " together with the other constraints"
         extreme = "smallest" if c.is_upper else "largest"
-        risk = f" with probability {c.probability:g}" if c.name in RISKY else ""
+        risk = f" with probability {c.probability:g}" if kind.is_risky else ""
         name = self.space.name
         tried, bound = f"no {name} architecture", f"{extreme} reachable bound"
         if not self.whole:
             tried = f"none of the {len(self):,} {name} architectures that were scored"
             bound = f"{extreme} bound that one of them meets"
         wide = ""
-        is_of_latency = c.name in ("latency", "throughput")
-        latency = scores.quantities.get("latency") if is_of_latency else None
-        if latency is not None and hardware is not None:
+        is_of_latency = without_device(c.name) in ("latency", "throughput")
+        latency = scores.quantities.get(f"latency@{named}" if named else "latency")
+        if is_of_latency and latency is not None and hardware is not None:
             fastest = int(np.argmin(latency.upper))
             if not is_usable(latency.lower[fastest], latency.upper[fastest]):
-                wide = f"; only the order of magnitude of latencies on {hardware.name} is known"
+                device = named or hardware.name
+                wide = f"; only the order of magnitude of latencies on {device} is known"
                 wide += ", and measurements narrow it (nasplug calibrate)"
-        raise InputError(f"{tried} meets {c}{where}{risk}{together}; the {bound} is {shown}{wide}")
+        raise InputError(
+            f"{tried} meets {c.shown}{where}{risk}{together}; the {bound} is {shown.shown}{wide}"
+        )
 
     def _nearest_bound(self) -> tuple[Constraint, float, bool]:
         """A constraint that cannot be met, the bound that could be, and whether it fails alone."""

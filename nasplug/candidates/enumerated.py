@@ -20,7 +20,8 @@ from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.fast_model import CountRidge
 from nasplug.candidates.member_predictions import MemberPredictions, one_column, values_of
-from nasplug.candidates.scoring import Quantity, Scores, Scoring
+from nasplug.candidates.scores import Quantity, Scores
+from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import improving_points, smallest
 from nasplug.search_spaces import Architecture, CodedSpace

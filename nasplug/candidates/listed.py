@@ -9,7 +9,8 @@ import numpy as np
 
 from nasplug.arrays import Indices, Mask
 from nasplug.candidates.candidates import Candidates
-from nasplug.candidates.scoring import Scores, Scoring, cheapest
+from nasplug.candidates.scores import Scores
+from nasplug.candidates.scoring import Scoring, cheapest
 from nasplug.search_spaces import Architecture
 
 __all__ = ["ListedCandidates"]

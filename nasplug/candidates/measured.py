@@ -9,6 +9,7 @@ import numpy as np
 from nasplug.candidates.candidates import Candidates
 from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predictors.hardware import Hardware
+from nasplug.quantities import on_device
 
 __all__ = ["measured"]
 
@@ -21,20 +22,31 @@ def measured(
     candidates: Candidates,
     indices: Sequence[int],
     dataset: str,
-    hardware: Hardware | None,
+    devices: Sequence[Hardware],
     batch_size: int,
 ) -> list[dict[str, float | None]]:
-    """`"accuracy"` and `"latency_ms"` of some candidates, None where they are not known."""
-    columns: dict[str, tuple[str, ...]] = {"accuracy": (f"{dataset}_test", f"{dataset}_val")}
-    if hardware is not None:
-        columns["latency"] = (f"{hardware.name}@{batch_size}",)
-    look_up = {name: _column(candidates, name, names) for name, names in columns.items()}
+    """`"accuracy"` and `"latency_ms"` of some candidates, None where they are not known.
 
-    def value(quantity: str, index: int) -> float | None:
-        number = look_up[quantity](index) if quantity in look_up else np.nan
+    The latency is that on the first device; of several also `"latency_ms@RTX 3090"` and so on.
+    """
+    accuracy = (f"{dataset}_test", f"{dataset}_val")
+    look_up = {"accuracy": _column(candidates, "accuracy", accuracy), "latency_ms": _unknown}
+    for position, device in enumerate(devices):
+        column = _column(candidates, "latency", (f"{device.name}@{batch_size}",))
+        if not position:
+            look_up["latency_ms"] = column
+        if len(devices) > 1:
+            look_up[on_device("latency_ms", device.name)] = column
+
+    def value(key: str, index: int) -> float | None:
+        number = look_up[key](index)
         return round(number, _DIGITS) if np.isfinite(number) else None
 
-    return [{"accuracy": value("accuracy", k), "latency_ms": value("latency", k)} for k in indices]
+    return [{key: value(key, k) for key in look_up} for k in indices]
+
+
+def _unknown(index: int) -> float:
+    return np.nan
 
 
 def _column(
@@ -61,4 +73,4 @@ def _column(
             # A table without texts has the order of its space, and so have its candidates.
             if candidates.whole and len(table) == len(candidates):
                 return lambda index: float(values[index])
-    return lambda _: np.nan
+    return _unknown

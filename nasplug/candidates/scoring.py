@@ -1,7 +1,8 @@
-"""Scores of architectures before a trial: predictions, costs, and how they meet constraints.
+"""Scoring of architectures before a trial: predictions, costs, and how they meet constraints.
 
-`Scoring` asks a scorer for each predicted quantity and makes `Scores`, which hold a `Quantity` for
-each of them.
+`Scoring` asks a scorer for each predicted quantity and makes `Scores`. With several devices a
+quantity that one of them decides has its name, as in `latency@RTX 3090`; the name without a device
+is another one for that on the first.
 
 Notation: n architectures, c constraints; a prediction may have a row for several architectures.
 """
@@ -9,7 +10,7 @@ Notation: n architectures, c constraints; a prediction may have a row for severa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
+from nasplug.candidates.scores import Quantity, Scores
 from nasplug.objectives import COSTS, PROXIES
 from nasplug.predicting import zoo
 from nasplug.predicting.measured_accuracy import HasAccuracies
@@ -27,12 +29,19 @@ from nasplug.predicting.zoo import ArchitecturePredictor, Scorer
 from nasplug.predictors.capabilities import ReadsCodes, TellsFamiliar, reads_networks
 from nasplug.predictors.features.runtimes import Way, parse_way
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.prediction import EVIDENCE, Prediction
-from nasplug.quantities import COUNTED, QUALITIES, QUANTITIES, images_per_second
+from nasplug.predictors.prediction import Prediction
+from nasplug.quantities import (
+    COUNTED,
+    QUALITIES,
+    QUANTITIES,
+    images_per_second,
+    on_device,
+    without_device,
+)
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces.simplify import simplify
 
-__all__ = ["Quantity", "Scores", "Scoring", "model_of"]
+__all__ = ["Scoring", "cheapest", "model_of"]
 
 # Quantities that are predicted, in the order of prediction.
 _ORDER = ("latency", "memory", "energy", *QUALITIES)
@@ -52,72 +61,13 @@ def model_of(scorer: object) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class Quantity:
-    """Values of a quantity, in its unit, with the ends of their intervals; shape `(n,)` each.
-
-    A quantity that is counted, not predicted, has no spread and equal ends of its interval.
-    """
-
-    mean: Array
-    std: Array
-    lower: Array
-    upper: Array
-
-    def joined(self, other: Quantity) -> Quantity:
-        """Join the values of both quantities, those of this one first."""
-        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        return Quantity(*map(np.concatenate, pairs))
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Scores of n architectures under c constraints.
-
-    Attributes:
-        quantities: Name such as `"latency"` to its values.
-        reachable: The bound that an architecture meets with the constraint's probability, in the
-            constraint's unit; shape `(c, n)`.
-        met: Whether an architecture meets a constraint, shape `(c, n)`.
-        connected: Whether the output depends on the input, shape `(n,)`; a network where it does
-            not is useless, however fast.
-        cost: Latency, or FLOPs without one, to choose among equivalent architectures; `(n,)`.
-        evidence: The kind of data behind the latency (see `Prediction`); None without a latency.
-        interval: Probability that the intervals of the predictions are meant to cover.
-        learned: Networks on the device that the latency was learned from (see `Prediction`).
-    """
-
-    quantities: Mapping[str, Quantity]
-    reachable: Array
-    met: Mask
-    connected: Mask
-    cost: Array
-    evidence: str | None
-    interval: float
-    learned: int = 0
-
-    def joined(self, other: Scores) -> Scores:
-        """The scores of this one's architectures, then of the other's."""
-        return Scores(
-            {name: q.joined(other.quantities[name]) for name, q in self.quantities.items()},
-            np.concatenate([self.reachable, other.reachable], axis=1),
-            np.concatenate([self.met, other.met], axis=1),
-            np.concatenate([self.connected, other.connected]),
-            np.concatenate([self.cost, other.cost]),
-            # The weakest evidence is that of all.
-            max(self.evidence, other.evidence, key=EVIDENCE.index) if self.evidence else None,
-            self.interval,
-            self.learned,
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class Scoring:
     """Scores architectures of a space.
 
     Attributes:
         space: The space.
         wanted: Quantities that are needed beside those of the constraints.
-        hardware: The device; with it the latency is always predicted.
+        hardware: The first device; with it the latency is always predicted.
         constraints: Constraints on predicted and counted quantities.
         batch_size: Images a forward pass, for the latency.
         dataset: The image set of the accuracy and of the costs.
@@ -125,6 +75,7 @@ class Scoring:
             `"energy"`; those of the zoo if left out.
         precision: Precision for memory and file size; that in which the latency is predicted if it
             is empty.
+        others: Further devices, whose quantities are predicted where they are named.
     """
 
     space: SearchSpace
@@ -135,6 +86,7 @@ class Scoring:
     dataset: str
     predictors: Mapping[str, Scorer]
     precision: str = ""
+    others: tuple[Hardware, ...] = ()
 
     def __call__(self, archs: Sequence[Architecture]) -> Scores:
         """Score architectures, at least one.
@@ -151,14 +103,17 @@ class Scoring:
         if first not in read:
             read[first] = self.space.to_graphs(archs)
         every = np.arange(len(archs))
-        if "latency" in self.predicted:
-            prediction = self._predict("latency", archs, self._timed(archs, read))
-            predicted["latency"] = (prediction, "latency", every)
+        for name in self.predicted:
+            base = without_device(name)
+            if base in QUALITIES:
+                continue
+            inputs = (
+                self._timed(archs, read) if base == "latency" else self._whole(base, archs, read)
+            )
+            predicted[name] = (self._predict(name, archs, inputs), base, every)
+        if self._latencies:
+            prediction = predicted[self._latencies[0]][0]
             cost = prediction.mean[:, prediction.column("latency")]
-        for name in ("memory", "energy"):
-            if name in self.predicted:
-                prediction = self._predict(name, archs, self._whole(name, archs, read))
-                predicted[name] = (prediction, name, every)
         for name in QUALITIES:
             if name in self.predicted:
                 # Equivalent cells compute the same function: the cheapest of them is enough.
@@ -170,17 +125,41 @@ class Scoring:
         connected = np.array([len(simplify(graph).edges) > 0 for graph in graphs])
         return self.joined(counts, predicted, connected)
 
-    @property
+    @cached_property
     def predicted(self) -> tuple[str, ...]:
         """The quantities that are predicted, in the order of prediction."""
         names = set(self._named)
-        if self.hardware is not None or "throughput" in names:
-            names.add("latency")
-        return tuple(name for name in _ORDER if name in names)
+        names |= {n.replace("throughput", "latency", 1) for n in names if _is("throughput", n)}
+        if self.hardware is not None:
+            names.add(self._full("latency"))
+        devices = ["", *(device.name for device in self._devices)]
+        every = (on_device(base, d) if d else base for base in _ORDER for d in devices)
+        return tuple(name for name in every if name in names)
+
+    @property
+    def _devices(self) -> tuple[Hardware, ...]:
+        return () if self.hardware is None else (self.hardware, *self.others)
+
+    @property
+    def _latencies(self) -> list[str]:
+        """Names of the predicted latencies, that on the first device first."""
+        return [name for name in self.predicted if _is("latency", name)]
 
     @property
     def _named(self) -> set[str]:
-        return {*self.wanted, *(c.name for c in self.constraints)}
+        return {self._full(name) for name in (*self.wanted, *(c.name for c in self.constraints))}
+
+    def _full(self, name: str) -> str:
+        """Name of a quantity with the device that it is on, if there are several."""
+        if not self.others or "@" in name or not QUANTITIES[name].needs_device:
+            return name
+        assert self.hardware is not None
+        return on_device(name, self.hardware.name)
+
+    def device_of(self, name: str) -> Hardware | None:
+        """The device of a quantity, the first one unless its name says another."""
+        name = name.partition("@")[2]
+        return next((d for d in self._devices if d.name == name), self.hardware)
 
     @cached_property
     def way(self) -> Way:
@@ -207,31 +186,39 @@ class Scoring:
         for name, (prediction, target, rows) in predicted.items():
             quantities[name] = _predicted(name, prediction, target, rows)
         is_trained = isinstance(self.space, HasAccuracies)
-        if "throughput" in self._named or (is_trained and "latency" in predicted):
-            quantities["throughput"] = self.throughput(quantities["latency"])
-        cost = quantities["latency" if "latency" in predicted else "flops"].mean
+        for latency in self._latencies:
+            name = latency.replace("latency", "throughput", 1)
+            if name in self._named or is_trained:
+                quantities[name] = self.throughput(quantities[latency])
+        for name in list(quantities):
+            # That on the first device has two names.
+            if name == self._full(without_device(name)):
+                quantities[without_device(name)] = quantities[name]
+        cost = quantities[self._latencies[0] if self._latencies else "flops"].mean
         reachable, met = self._constrained(quantities, predicted)
-        evidence, learned = None, 0
-        if "latency" in predicted:
-            evidence, learned = predicted["latency"][0].evidence, predicted["latency"][0].learned
+        evidence = {
+            name: (predicted[name][0].evidence, predicted[name][0].learned)
+            for name in self._latencies
+        }
         # Memory has no interval.
         intervals = [p.interval for name, (p, _, _) in predicted.items() if name != "memory"]
         interval = next(iter(intervals), 0.9)
-        return Scores(quantities, reachable, met, connected, cost, evidence, interval, learned)
+        return Scores(quantities, reachable, met, connected, cost, interval, evidence)
 
     def predict(self, quantity: str, archs: Sequence[Architecture]) -> tuple[Prediction, str]:
         """The prediction of a quantity of architectures, and the name of its column in it."""
-        if quantity == "latency":
-            return self._predict(quantity, archs, self.timed_graphs(archs)), "latency"
-        if quantity in QUALITIES:
-            return self._predict(quantity, archs, self.space.to_graphs(archs)), self.target(
-                quantity
-            )
-        return self._predict(quantity, archs, self._whole(quantity, archs, {})), quantity
+        base = without_device(quantity)
+        if base == "latency":
+            graphs = self.timed_graphs(archs)
+        elif base in QUALITIES:
+            graphs = self.space.to_graphs(archs)
+        else:
+            graphs = self._whole(base, archs, {})
+        return self._predict(quantity, archs, graphs), self.target(quantity)
 
     def target(self, quantity: str) -> str:
         """The column of a quantity in its prediction."""
-        return self.dataset if quantity == "accuracy" else quantity
+        return self.dataset if quantity == "accuracy" else without_device(quantity)
 
     def throughput(self, latency: Quantity) -> Quantity:
         """The throughput of networks with these latencies."""
@@ -246,10 +233,11 @@ class Scoring:
 
         None if the predictor reads one graph at a time.
         """
-        scorer = self._scorer(quantity)
+        scorer = self._scorer(without_device(quantity))
         for predictor in (scorer, model_of(scorer)):
             if isinstance(predictor, ReadsCodes):
-                setting = () if quantity in QUALITIES else (self.hardware, self.batch_size)
+                device = self.device_of(quantity)
+                setting = () if quantity in QUALITIES else (device, self.batch_size)
                 return predictor.predict_codes(codes, *setting)
         return None
 
@@ -309,7 +297,7 @@ class Scoring:
             return self.predictors[quantity]
         if quantity == "memory":
             return MemoryScorer(self.way)
-        if quantity == "energy":
+        if quantity == "energy" and not zoo.is_known(self.space, quantity):
             device = "" if self.hardware is None else f" on {self.hardware.name}"
             others = {"energy", *QUALITIES} - {self.space.quality}
             known = [name for name in QUANTITIES if name not in others]
@@ -322,7 +310,7 @@ class Scoring:
     def _predict(
         self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
     ) -> Prediction:
-        scorer = self._scorer(quantity)
+        scorer = self._scorer(without_device(quantity))
         if isinstance(scorer, StructureAccuracy):
             return scorer.predict_graphs(graphs)
         # A predictor that reads graphs need not make them again.
@@ -331,7 +319,7 @@ class Scoring:
         if quantity in QUALITIES:
             result: Prediction = scorer.predict(inputs)
         else:
-            result = scorer.predict(inputs, self.hardware, self.batch_size)
+            result = scorer.predict(inputs, self.device_of(quantity), self.batch_size)
         return result
 
     def _constrained(
@@ -348,20 +336,26 @@ class Scoring:
                 reachable[row] = quantities[c.name].mean
                 met[row] = reachable[row] <= c.bound if c.is_upper else reachable[row] >= c.bound
                 continue
-            name, bound, is_upper = c.name, c.bound, c.is_upper
-            if name == "throughput":
+            name, bound, is_upper = self._full(c.name), c.bound, c.is_upper
+            is_rate = _is("throughput", name)
+            if is_rate:
                 # Images of a batch divided by its latency: a limit on one is a limit on the other.
                 bound = images_per_second(bound, self.batch_size)
-                name, is_upper = "latency", not is_upper
+                name, is_upper = name.replace("throughput", "latency", 1), not is_upper
             prediction, target, rows = predicted[name]
             below = prediction.probability_at_most(bound, target)
             level = c.probability if is_upper else 1 - c.probability
             values = prediction.quantile(level)[:, prediction.column(target)][rows]
-            if c.name == "throughput":
+            if is_rate:
                 values = np.asarray(images_per_second(values, self.batch_size))
             reachable[row] = values
             met[row] = ((below if is_upper else 1 - below) >= c.probability)[rows]
         return reachable, met
+
+
+def _is(base: str, name: str) -> bool:
+    """Whether a name is that of a quantity, on any device."""
+    return without_device(name) == base
 
 
 def cheapest(group: Indices, cost: Array, mask: Mask | None = None) -> Indices:

@@ -11,7 +11,6 @@ from typer import Argument, Option
 from nasplug.commands.common import (
     Batch,
     Debug,
-    Device,
     Example,
     Json,
     OwnPredictor,
@@ -45,6 +44,15 @@ Constraints = Annotated[
         "energy, params, size, flops (also macs), accuracy or perplexity; may be repeated.",
     ),
 ]
+Devices = Annotated[
+    list[str] | None,
+    Option(
+        "--hw",
+        help="Device: a name that nasplug hardware lists, or the path of a .toml file. May be "
+        'repeated: then "latency@NAME<=5ms" limits the latency on one of them, and '
+        '"latency<=5ms" that on each.',
+    ),
+]
 Storage = Annotated[
     str | None,
     Option(
@@ -68,7 +76,8 @@ Objectives = Annotated[
     list[str] | None,
     Option(
         metavar="METRIC",
-        help="Quantity to optimise, one of those of --constraint, such as memory:min; with "
+        help="Quantity to optimise, one of those of --constraint, such as memory:min or, of "
+        "several devices, latency@NAME:min; with "
         "--evaluate table or command a metric, such as latency_ms:min. May be repeated. Default: "
         "accuracy:max, and with --hw the latency, which is predicted if the program does not print "
         "it.",
@@ -125,7 +134,7 @@ Jobs = Annotated[int, Option("--jobs", help="Number of trials to evaluate at the
 def search(
     space: SpaceName = "nb201",
     example: Example = None,
-    hardware: Device = None,
+    hardware: Devices = None,
     constraint: Constraints = None,
     probability: Annotated[
         float, Option(help="Probability with which each constraint must hold.")
@@ -171,7 +180,7 @@ def search(
         raise InputError("--code needs --export; name a folder for the code with it")
     result = nasplug.search(
         opened,
-        hardware,
+        hardware[0] if hardware and len(hardware) == 1 else hardware or None,
         constraint or (),
         n_trials=n_trials,
         batch_size=batch_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache, partial
 from importlib.resources import as_file, files
 from os import PathLike
@@ -20,6 +20,7 @@ from nasplug.predicting.measured_accuracy import HasAccuracies, MeasuredAccuracy
 from nasplug.predicting.structure_accuracy import StructureAccuracy, has_structure_accuracy
 from nasplug.predictors.capabilities import predicts_latency
 from nasplug.predictors.features.runtimes import known_way
+from nasplug.quantities import PREDICTED
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.errors import closest
@@ -91,9 +92,12 @@ class NamedScorer(Scorer, Protocol):
 
 
 def kind_of(scorer: NamedScorer) -> str:
-    """The quantity that a scorer predicts: one of `KINDS`, or `"perplexity"`."""
+    """The quantity that a scorer predicts: one of `nasplug.quantities.PREDICTED`."""
     if isinstance(scorer, ArchitecturePredictor):
         return scorer.kind
+    # Columns of an accuracy are image sets.
+    if len(scorer.targets) == 1 and scorer.targets[0] in PREDICTED:
+        return scorer.targets[0]
     return "latency" if predicts_latency(scorer) else "accuracy"
 
 
@@ -224,19 +228,22 @@ def predictors_for(
     space: SearchSpace,
     latency: bool,
     given: Sequence[str | PathLike[str] | NamedScorer],
+    others: Collection[str] = (),
 ) -> dict[str, NamedScorer]:
     """Choose the predictor of each quantity: a given one of that kind, or the zoo's.
 
-    A quantity without a predictor is left out, if there is one of another quantity.
+    Quality and latency are left out where they have no predictor, if one of them has one.
 
     Args:
         space: The space of the architectures.
         latency: Whether a latency is needed beside the quality.
         given: Names of the zoo, paths of checkpoints, loaded predictors, or other scorers.
+        others: Other quantities that are named in objectives and limits; memory is computed where
+            no predictor of it is given.
 
     Raises:
-        InputError: If no quantity has a predictor, if one cannot be loaded, is for another space or
-            gives no intervals, or if two are of one kind.
+        InputError: If no quantity, or one of `others`, has a predictor, if one cannot be loaded,
+            is for another space or gives no intervals, or if two are of one kind.
     """
     by_kind: dict[str, NamedScorer] = {}
     for item in given:
@@ -257,6 +264,7 @@ def predictors_for(
     available = [q for q in quantities if q in by_kind or is_known(space, q)]
     if not available:
         raise _none_shipped(space, " or ".join(quantities))
+    available += [q for q in others if q not in available and (q != "memory" or q in by_kind)]
     return {q: by_kind.get(q) or load_shipped(space, q) for q in available}
 
 

@@ -17,7 +17,6 @@ from nasplug.quantities import QUANTITIES, quantity_named
 from nasplug.results.result import SearchResult
 from nasplug.results.steps import export_steps, with_option
 from nasplug.search_spaces import Architecture
-from nasplug.studies.evaluation import METRICS
 from nasplug.studies.trials import FAILURE, counts_as_failed
 from nasplug.text import counted
 
@@ -141,7 +140,7 @@ class ObservedResult(SearchResult):
 
     def columns(self) -> list[tuple[str, list[str]]]:
         """Trial, objectives, limited metrics, parameters, and perhaps the test accuracy."""
-        limited = [METRICS.get(constraint.name, constraint.name) for constraint in self.constraints]
+        limited = [QUANTITIES[constraint.name].key for constraint in self.constraints]
         names = dict.fromkeys([*(objective.name for objective in self.objectives), *limited])
         columns = [("trial", [str(row["trial"]) for row in self.pareto])]
         columns += [(_heading(name), [_shown(row, name) for row in self.pareto]) for name in names]

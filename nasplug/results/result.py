@@ -22,7 +22,7 @@ from nasplug.predicting.notes import limit_note, narrowing
 from nasplug.predicting.structure_accuracy import NAME, STRUCTURE_NOTE
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.predictors.hardware import Hardware
-from nasplug.quantities import QUANTITIES, RISKY
+from nasplug.quantities import QUANTITIES, on_device, without_device
 from nasplug.results.lines import ROWS, choice_lines, table_lines
 from nasplug.results.scored import Facts, Scored
 from nasplug.results.steps import calibration_step, export_steps, training_step
@@ -42,7 +42,7 @@ class SearchResult:
 
     Attributes:
         space: Name of the space.
-        hardware: Device of the latency, or None.
+        hardware: Device of the latency, the first one of several; or None.
         dataset: Image set of the accuracy.
         batch_size: Images a forward pass, for the latency.
         seed: Seed of the search.
@@ -93,6 +93,7 @@ class SearchResult:
     alike: tuple[str, ...] = ()
     missing: int = 0
     call: str = ""
+    others: tuple[Hardware, ...] = ()
 
     @cached_property
     def _scored(self) -> Scored:
@@ -115,6 +116,11 @@ class SearchResult:
     def front(self) -> tuple[int, ...]:
         """Indices into `candidates.architectures` of `pareto`, in its order."""
         return self._scored.front
+
+    @property
+    def devices(self) -> tuple[Hardware, ...]:
+        """All devices of the search."""
+        return () if self.hardware is None else (self.hardware, *self.others)
 
     @property
     def evidence(self) -> str | None:
@@ -151,6 +157,7 @@ class SearchResult:
         return {
             "space": self.space,
             "hardware": self.hardware.name if self.hardware else None,
+            **({"devices": [device.name for device in self.devices]} if self.others else {}),
             "seed": self.seed,
             "n_trials": self.n_trials,
             "objectives": [
@@ -163,16 +170,18 @@ class SearchResult:
             "predictor": dict(self.predictor),
             **quality,
             "latency": self.facts.latency,
+            **self.facts.latency_on,
             "pareto": self.pareto,
             "seconds": dict(self.seconds),
         }
 
     def heading(self) -> str:
         """One line with the search's space, image set, device, constraints and extent."""
-        device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
+        names = " and ".join(device.name for device in self.devices)
+        device = f" on {names}, batch {self.batch_size}" if names else ""
         device += f", {way_name(self.runtime)}" if self.runtime else ""
         limits = "".join(
-            f", {c}" + f" (probability {c.probability:g})" * (c.name in RISKY)
+            f", {c.shown}" + f" (probability {c.probability:g})" * QUANTITIES[c.name].is_risky
             for c in self.constraints
         )
         quality = "" if self.quality is None else f"; {self.quality}"
@@ -239,14 +248,21 @@ class SearchResult:
 
     def _wide(self) -> list[str]:
         """Note on latencies with unusably wide intervals, if the front has any."""
-        latencies = [row["predicted"]["latency_ms"] for row in self.pareto]
-        if self.hardware is None or all(ends is None or ends["usable"] for ends in latencies):
-            return []
-        assert self.evidence is not None
-        name, learned = self.hardware.name, self.facts.learned
-        sentence = narrowing(self.evidence, name, "these networks", self.space, learned)
-        notes = [f"{sentence}; the order of the latencies is far more certain than their size"]
-        limits = [str(limit) for limit in self.constraints if limit.name == "latency"]
+        notes, limits = [], []
+        for device in self.devices:
+            latency = on_device("latency", device.name) if self.others else "latency"
+            ends = [row["predicted"].get(QUANTITIES[latency].key) for row in self.pareto]
+            if all(interval is None or interval["usable"] for interval in ends):
+                continue
+            facts = self.facts.latency_on.get(latency) or {}
+            kind = facts.get("evidence", self.evidence)
+            learned = facts.get("learned", self.facts.learned)
+            assert kind is not None
+            sentence = narrowing(kind, device.name, "these networks", self.space, learned)
+            notes.append(
+                f"{sentence}; the order of the latencies is far more certain than their size"
+            )
+            limits += [limit.shown for limit in self.constraints if limit.name == latency]
         return notes + ([limit_note(limits)] if limits else [])
 
     def columns(self) -> list[tuple[str, list[str]]]:
@@ -268,7 +284,7 @@ class SearchResult:
     def _columns(self, name: str) -> list[tuple[str, list[str]]]:
         """Heading and cells of a quantity's column, and of its measured values if there are any."""
         kind = QUANTITIES[name]
-        if name not in RISKY:
+        if not kind.is_risky:
             proxy = " (proxy)" if name == self.proxy else ""
             return [(f"{kind.heading}{proxy}", [kind.cell(v) for v in self._counts(name)])]
         key, heading, digits = kind.key, kind.heading, kind.digits
@@ -332,7 +348,8 @@ class SearchResult:
         names |= {constraint.name for constraint in self.constraints}
         memory = f"memory: {QUANTITIES['memory'].about}, computed from the graph"
         legend = [MFLOPS] * ("flops" in names) + [memory] * self._has("memory")
-        return legend + [interval] * bool(names & RISKY)
+        is_risky = any(QUANTITIES[name].is_risky for name in names)
+        return legend + [interval] * is_risky
 
     def next_steps(self, command: str | None = None) -> list[str]:
         """Sentences on what a reader may do with the result; commands can be pasted.
@@ -372,7 +389,7 @@ class SearchResult:
             [self._text(objective.name, row, k) for objective in self.objectives]
             for k, row in enumerate(self.pareto)
         ]
-        limits = [str(c) for c in self.constraints]
+        limits = [c.shown for c in self.constraints]
         return choices(self._front_values(), self.objectives, texts, limits)
 
     def _front_values(self) -> Array:
@@ -390,10 +407,10 @@ class SearchResult:
     def _text(self, name: str, row: Mapping[str, Any], k: int) -> str:
         """Value of an objective in the front's k-th row, with its unit."""
         kind = QUANTITIES[name]
-        if name not in RISKY:
+        if not kind.is_risky:
             return kind.text(self._counts(name)[k])
         ends = row["predicted"][kind.key]
-        if name in ("latency", "throughput"):
+        if without_device(name) in ("latency", "throughput"):
             mean = shown(ends, f".{kind.digits}f")["mean"]
             is_number = ends.get("usable", is_usable(ends["lower"], ends["upper"]))
             return f"{mean}{kind.text_unit}" if is_number else f"{mean} of{kind.text_unit}"
@@ -454,7 +471,8 @@ class SearchResult:
 def _interval(predicted: Mapping[str, float], digits: int, name: str) -> str:
     form = f".{digits}f"
     texts = {end: f"{value:{form}}" for end, value in predicted.items()}
-    ends = shown(predicted, form) if name in ("latency", "throughput") else texts
+    is_timed = without_device(name) in ("latency", "throughput")
+    ends = shown(predicted, form) if is_timed else texts
     return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 

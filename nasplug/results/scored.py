@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nasplug.candidates.candidates import Candidates
@@ -41,6 +41,7 @@ class Facts:
         notes: Sentences that a reader of the scores must know.
         learned: Networks on the device that the latency was learned from (see `Prediction`).
         latency: Entries of `LatencyEvidence.to_json` for the front; None without a latency.
+        latency_on: The same for each of several devices, by the name of the latency.
         latency_notes: Sentences of `LatencyEvidence.notes`.
         familiar: `LatencyEvidence.familiar` of the front.
         values: Predicted values of the objectives of each row of the front; empty where trials
@@ -59,13 +60,14 @@ class Facts:
     latency_notes: tuple[str, ...]
     familiar: tuple[bool, ...]
     values: tuple[tuple[float, ...], ...] = ()
+    latency_on: Mapping[str, Any] = field(default_factory=dict)
 
 
 def facts_of(
     candidates: Candidates,
     dataset: str,
     values: tuple[tuple[float, ...], ...] = (),
-    latency: LatencyEvidence | None = None,
+    evidence: Mapping[str, LatencyEvidence] | None = None,
 ) -> Facts:
     """The facts on candidates that were scored for an image set, and on the front's latencies."""
 
@@ -73,6 +75,8 @@ def facts_of(
         graph = candidates.space.to_graph(candidates.architectures[0], task)
         return int(graph.attribute("height")[0])
 
+    known = evidence or {}
+    first = next(iter(known.values()), None)
     # Without a latency there need not be a predictor that knows its image set.
     has_latency = candidates.scores.evidence is not None
     latency_dataset = candidates.latency_dataset if has_latency else dataset
@@ -86,8 +90,9 @@ def facts_of(
         latency_side=side(latency_dataset),
         notes=tuple(candidates.notes()),
         learned=candidates.scores.learned,
-        latency=None if latency is None else latency.to_json(),
-        latency_notes=() if latency is None else tuple(latency.notes()),
-        familiar=() if latency is None else latency.familiar,
+        latency=None if first is None else first.to_json(),
+        latency_notes=tuple(note for found in known.values() for note in found.notes()),
+        familiar=() if first is None else first.familiar,
         values=values,
+        latency_on={n: e.to_json() for n, e in known.items()} if len(known) > 1 else {},
     )

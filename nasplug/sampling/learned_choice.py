@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -116,6 +117,13 @@ def _with_points(observations: Observations, ended: _Ended, others: OtherParams)
     together = np.column_stack([observations.rows, np.nan_to_num(points[0], nan=-1.0)])
     settings = np.unique(together, axis=0, return_inverse=True)[1].ravel()
     return JointTrials(replace(observations, settings=settings), *points)
+
+
+def _tells(name: str, quantity: str) -> bool:
+    """Whether a constraint of a trial, such as `latency_ms<=5`, is on a quantity."""
+    base, at, device = quantity.partition("@")
+    told = re.split("[<>]", name, maxsplit=1)[0]
+    return name.startswith(base) and (not at or told.partition("@")[2] == device)
 
 
 class LearnedChoice(ABC):
@@ -234,7 +242,7 @@ class LearnedChoice(ABC):
             return within
         names = [name for trial in tried if trial.losses is not None for name in trial.violations]
         for k, constraint in enumerate(candidates.constraints):
-            if sum(name.startswith(constraint.name) for name in names) < TOLD:
+            if sum(_tells(name, constraint.name) for name in names) < TOLD:
                 within &= scores.met[k]
             else:
                 within &= candidates.violations()[k] <= SLACK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,7 +21,13 @@ from nasplug.arguments import (
     is_registered,
 )
 from nasplug.candidates.candidates import Candidates
-from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
+from nasplug.candidates.constraints import (
+    Constraint,
+    Devices,
+    checked_devices,
+    for_devices,
+    parse_constraints,
+)
 from nasplug.candidates.pool import POOL_SIZE, candidates_of
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import checked_objectives
@@ -97,7 +102,9 @@ class PredictorSampler(BaseSampler):
     Args:
         space: A search space, or its name.
         hardware: Device to predict the latency for: a name, the path of a .toml file, a `Hardware`,
-            or None if no latency is to be predicted.
+            or None if no latency is to be predicted; or several of them. A quantity of one of
+            several devices has its name, as in `"latency@RTX 3090<=5ms"`; without a name it is
+            that on each.
         constraints: Constraints such as `"latency<=5ms"` on predicted quantities. Those that trials
             set by `trial.set_constraint` are learned, and need not be given.
         objectives: None to learn whatever the study's values are. Else what they are, in its
@@ -134,7 +141,7 @@ class PredictorSampler(BaseSampler):
     def __init__(
         self,
         space: str | SearchSpace,
-        hardware: str | os.PathLike[str] | Hardware | None = None,
+        hardware: Devices = None,
         constraints: str | Constraint | Iterable[str | Constraint] | None = None,
         *,
         objectives: str | Sequence[str] | None = None,
@@ -152,7 +159,8 @@ class PredictorSampler(BaseSampler):
     ) -> None:
         self.space = checked_space(space)
         self.constraints = parse_constraints(constraints, probability)
-        self.hardware = checked_hardware(hardware, self.constraints)
+        self.devices = checked_devices(hardware, self.constraints)
+        self.constraints = for_devices(self.constraints, self.devices)
         self.probability = checked_probability(probability)
         if objectives is None and predictors is not None and "accuracy" in predictors:
             objectives = ("accuracy", "latency")
@@ -167,6 +175,8 @@ class PredictorSampler(BaseSampler):
             raise InputError(f"unknown equivalents {equivalents!r}; use 'once' or 'apart'")
         self.prior, self.equivalents = prior, equivalents
         self._objectives = () if objectives is None else checked_objectives(objectives)
+        if self.devices:
+            self._objectives = for_devices(self._objectives, self.devices)
         self.objectives = tuple(objective.name for objective in self._objectives)
         self.batch_size = checked_count(batch_size, "batch size")
         self.dataset = checked_dataset(self.space, dataset)
@@ -181,6 +191,11 @@ class PredictorSampler(BaseSampler):
         self._random = RandomSampler(seed)
         self._warn = warn_independent_sampling
         self._warn_unmet = bool(self.constraints)
+
+    @property
+    def hardware(self) -> Hardware | None:
+        """The first device."""
+        return self.devices[0] if self.devices else None
 
     def _begin(self) -> None:
         """Set what follows from the storage and the predictors."""
@@ -223,6 +238,7 @@ class PredictorSampler(BaseSampler):
                     dataset=self.dataset,
                     predictors=self._predictors,
                     precision=self.precision,
+                    others=self.devices[1:],
                 )
                 if self.learns:
                     self._candidates = learned_candidates(scoring, self._generator, self.pool_size)
@@ -264,7 +280,15 @@ class PredictorSampler(BaseSampler):
         A callback does so that has calibrated the device, such as `LatencyCallback`.
         """
         with self._lock:
-            self.hardware = checked_hardware(hardware, self.constraints)
+            checked_devices(hardware, self.constraints)
+            # The first device, unless another one has the name.
+            names = [device.name for device in self.devices]
+            position = names.index(hardware.name) if hardware.name in names else 0
+            self.devices = (
+                *self.devices[:position],
+                hardware,
+                *self.devices[position + 1 :],
+            )
             self.__dict__.update(dict.fromkeys(_MADE_ON_USE))
 
     def reseed_rng(self) -> None:

@@ -23,7 +23,8 @@ from nasplug.arguments import (
 )
 from nasplug.candidates.constraints import (
     Constraint,
-    checked_hardware,
+    checked_devices,
+    for_devices,
     parse_constraint,
     parse_constraints,
 )
@@ -34,7 +35,7 @@ from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.features.runtimes import check_way, known_way
 from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.predictors.latency.device_profile import DeviceProfile
-from nasplug.quantities import QUALITIES, QUANTITIES
+from nasplug.quantities import QUALITIES, QUANTITIES, without_device
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.evaluation import (
     LATENCY,
@@ -45,7 +46,15 @@ from nasplug.studies.evaluation import (
 from nasplug.studies.evaluation_command import Command
 from nasplug.studies.values import RECORD
 
-__all__ = ["RECORD", "SearchConfig", "checked_config", "keep_config", "kept_config", "kept_total"]
+__all__ = [
+    "RECORD",
+    "SearchConfig",
+    "checked_config",
+    "keep_config",
+    "kept_config",
+    "kept_total",
+    "objective_texts",
+]
 
 _KINDS = ("predicted", "table", "command")
 _EVALUATED_BY = {
@@ -61,12 +70,14 @@ class SearchConfig:
     """The arguments of `search` that decide its result, checked and resolved.
 
     Attributes are those arguments, as `search` describes them, with objects in the place of names;
-    `objectives` is empty if trials are predicted and none was named. `predictor_names` has the
-    names or paths of `predictors`; None if one was given as an object.
+    `devices` has those of `hardware`, and with several of them each limit and objective that a
+    device decides has the name of one. `objectives` is empty if trials are predicted and none was
+    named. `predictor_names` has the names or paths of `predictors`; None if one was given as an
+    object.
     """
 
     space: SearchSpace
-    hardware: Hardware | None
+    devices: tuple[Hardware, ...]
     constraints: tuple[Constraint, ...]
     probability: float
     n_trials: int
@@ -80,6 +91,11 @@ class SearchConfig:
     evaluate: str | Evaluation
     objectives: tuple[Objective, ...]
     predictor_names: tuple[str, ...] | None
+
+    @property
+    def hardware(self) -> Hardware | None:
+        """The first device."""
+        return self.devices[0] if self.devices else None
 
     @property
     def evaluation_kind(self) -> str:
@@ -98,11 +114,15 @@ class SearchConfig:
         # Without a device a program may still say how long its network takes.
         if self.hardware is None and self.evaluate not in ("predicted", "table"):
             learned += [kind.name for kind in QUANTITIES.values() if kind.needs_device]
-        return tuple(c for c in self.constraints if c.name not in learned)
+        return tuple(c for c in self.constraints if without_device(c.name) not in learned)
 
 
 # The arguments of a search, which are the keys of the kept form, in its order.
-_ARGUMENTS = tuple(f.name for f in fields(SearchConfig) if f.name != "predictor_names")
+_ARGUMENTS = tuple(
+    {"devices": "hardware"}.get(f.name, f.name)
+    for f in fields(SearchConfig)
+    if f.name != "predictor_names"
+)
 
 
 def checked_config(**arguments: Any) -> SearchConfig:
@@ -120,9 +140,9 @@ def checked_config(**arguments: Any) -> SearchConfig:
     checked_seed(arguments["seed"])
     dataset = checked_dataset(space, arguments["dataset"])
     evaluate = _checked_evaluation(arguments["evaluate"])
-    hardware = arguments["hardware"]
-    if hardware is not None:
-        hardware = device_named(hardware)
+    devices = checked_devices(arguments["hardware"], ())
+    if devices or evaluate in ("predicted", "table"):
+        constraints = for_devices(constraints, devices)
     names = arguments["predictors"]
     if isinstance(names, str | os.PathLike):
         raise InputError(f"predictors must be a list such as [{str(names)!r}], not {str(names)!r}")
@@ -130,34 +150,35 @@ def checked_config(**arguments: Any) -> SearchConfig:
     is_named = all(isinstance(name, (str, os.PathLike)) for name in names)
     resolved = {
         "space": space,
-        "hardware": hardware,
+        "devices": devices,
         "constraints": constraints,
         "dataset": dataset,
         "predictors": predictors,
         "predictor_names": tuple(_lasting_name(p) for p in names) if is_named else None,
         "evaluate": evaluate,
         "proxy": None if arguments["proxy"] is None else canonical_name(arguments["proxy"]),
-        "objectives": _objectives(arguments["objectives"], evaluate, hardware, space.quality),
-        "runtime": _checked_runtime(arguments["runtime"], hardware),
+        "objectives": _objectives(arguments["objectives"], evaluate, devices, space.quality),
+        "runtime": _checked_runtime(arguments["runtime"], devices),
     }
     if evaluate != "predicted":
         _check_observed(predictors, arguments["proxy"])
-    config = SearchConfig(**(arguments | resolved))
-    checked_hardware(hardware, config.predicted_constraints)
+    given = {name: value for name, value in arguments.items() if name != "hardware"}
+    config = SearchConfig(**(given | resolved))
+    checked_devices(devices, config.predicted_constraints)
     return config
 
 
-def _checked_runtime(runtime: str | None, hardware: Hardware | None) -> str | None:
+def _checked_runtime(runtime: str | None, devices: Sequence[Hardware]) -> str | None:
     """The way to run networks as one text; a study may keep one in the words of earlier versions.
 
     Raises:
-        InputError: If it is unknown, or does not exist on the device.
+        InputError: If it is unknown, or does not exist on one of the devices.
     """
     if runtime is None:
         return None
     way = known_way(runtime)
-    if hardware is not None:
-        check_way(hardware, way)
+    for device in devices:
+        check_way(device, way)
     return way.text
 
 
@@ -187,21 +208,33 @@ def _checked_evaluation(evaluate: Any) -> str | Evaluation:
 
 
 def _objectives(
-    texts: str | Sequence[str], evaluate: str | Evaluation, hardware: Hardware | None, quality: str
+    texts: str | Sequence[str],
+    evaluate: str | Evaluation,
+    devices: Sequence[Hardware],
+    quality: str,
 ) -> tuple[Objective, ...]:
     """The objectives that were named; of trials that are evaluated, the usual ones without names.
 
-    The usual ones are the quality of the space, and latency if there is a device.
+    The usual ones are the quality of the space, and the latency on each device.
     """
     if evaluate != "predicted":
-        return parse_objectives(texts or ((quality,) if hardware is None else (quality, LATENCY)))
+        named = parse_objectives(texts or ((quality, LATENCY) if devices else (quality,)))
+        # Without devices a name with one is the program's own.
+        if devices:
+            named = parse_objectives(objective_texts(for_devices(named, devices)))
+        return named
     if not texts:
         return ()
     objectives = checked_objectives(texts)
     needing = next((o.name for o in objectives if QUANTITIES[o.name].needs_device), None)
-    if hardware is None and needing is not None:
+    if not devices and needing is not None:
         raise InputError(f"the objective {needing} needs a device; name one, such as RTX 3090")
-    return objectives
+    return checked_objectives(objective_texts(for_devices(objectives, devices)))
+
+
+def objective_texts(objectives: Sequence[Objective]) -> tuple[str, ...]:
+    """Objectives as they are written, such as `memory:minimize`."""
+    return tuple(f"{o.name}:{o.direction}" for o in objectives)
 
 
 def _check_observed(predictors: Sequence[NamedScorer], proxy: str | None) -> None:
@@ -230,14 +263,20 @@ def keep_config(study: Study, config: SearchConfig) -> None:
     names = config.predictor_names
     record = {name: getattr(config, name) for name in _ARGUMENTS} | {
         "space": config.space.name if is_registered(config.space) else None,
-        "hardware": None if config.hardware is None else _described(config.hardware),
+        "hardware": _kept_devices(config.devices),
         "constraints": [[str(c), c.probability] for c in config.constraints],
         "predictors": None if names is None else list(names),
         "evaluate": config.evaluation_kind,
-        "objectives": [f"{o.name}:{o.direction}" for o in config.objectives],
+        "objectives": list(objective_texts(config.objectives)),
     }
     if study.user_attrs.get(RECORD) != record:
         study.set_user_attr(RECORD, record)
+
+
+def _kept_devices(devices: Sequence[Hardware]) -> Any:
+    """Devices as data: None without any, and a list of several."""
+    described = [_described(device) for device in devices]
+    return described if len(described) > 1 else next(iter(described), None)
 
 
 def _described(hardware: Hardware) -> dict[str, Any]:
@@ -311,7 +350,7 @@ def kept_config(
             **{name: record[name] for name in _ARGUMENTS}
             | {
                 "space": str(record["space"]) if space is None else space,
-                "hardware": _kept_hardware(record["hardware"], study_name),
+                "hardware": _devices_kept(record["hardware"], study_name),
                 "constraints": constraints,
                 "predictors": predictors or [str(name) for name in names or ()],
                 "evaluate": evaluate,
@@ -359,10 +398,14 @@ def _record(study: Study) -> Mapping[str, Any]:
     return record
 
 
-def _kept_hardware(described: Any, study_name: str) -> Hardware | None:
-    """The device of a study: described there, or, if it was calibrated, by name on this machine."""
-    if described is None:
-        return None
+def _devices_kept(described: Any, study_name: str) -> tuple[Hardware, ...]:
+    """The devices of a study, from the form of `_kept_devices`."""
+    listed = described if isinstance(described, list) else [described]
+    return tuple(_kept_device(d, study_name) for d in listed if d is not None)
+
+
+def _kept_device(described: Any, study_name: str) -> Hardware:
+    """A device of a study: described there, or, if it was calibrated, by name on this machine."""
     if not isinstance(described, dict):
         raise InputError(f"the device that study {study_name!r} stores is damaged")
     if "calibrated" not in described:

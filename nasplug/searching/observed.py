@@ -14,14 +14,12 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import pareto_mask
-from nasplug.quantities import QUALITIES
+from nasplug.quantities import QUALITIES, QUANTITIES, quantity_named, without_device
 from nasplug.results.result import predicted_ends
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.objectives import suggest_architecture
 from nasplug.studies.evaluation import (
-    LATENCY,
-    METRICS,
     Evaluation,
     Metrics,
     Request,
@@ -42,7 +40,6 @@ __all__ = [
 
 # User attribute of a trial with the metrics that it gave.
 OBSERVED = "nasplug:observed"
-_QUANTITIES = {metric: name for name, metric in METRICS.items()}
 
 
 def opened_evaluation(config: SearchConfig) -> tuple[Evaluation, SearchSpace]:
@@ -70,15 +67,19 @@ def opened_evaluation(config: SearchConfig) -> tuple[Evaluation, SearchSpace]:
 
 def _opened_table(config: SearchConfig) -> tuple[Table, SearchSpace]:
     """The table that has the objectives, and the architectures that are in it."""
-    bounded = {constraint.name for constraint in config.constraints}
-    needed = [o.name for o in config.objectives if o.name not in COSTS]
+    bounded = [constraint.name for constraint in config.constraints]
+    kinds = [(o.name, quantity_named(o.name)) for o in config.objectives]
+    needed = [name if kind is None else kind.key for name, kind in kinds if name not in COSTS]
     if config.space.quality in bounded and config.space.quality not in needed:
         needed.append(config.space.quality)
-    setting = (config.space, config.dataset, config.hardware, config.batch_size)
-    if "latency" in bounded and LATENCY not in needed and config.hardware is not None:
-        # A constraint is judged by what was measured, or else by what is predicted.
-        with contextlib.suppress(InputError):
-            return open_table(*setting, [*needed, LATENCY])
+    setting = (config.space, config.dataset, config.devices, config.batch_size)
+    for name in bounded:
+        key = QUANTITIES[name].key
+        if without_device(name) == "latency" and key not in needed and config.devices:
+            # A constraint is judged by what was measured, or else by what is predicted.
+            with contextlib.suppress(InputError):
+                open_table(*setting, [*needed, key])
+                needed.append(key)
     return open_table(*setting, needed)
 
 
@@ -118,24 +119,26 @@ class ObservedObjective:
         candidates = self._candidates
         arch = suggest_architecture(trial, candidates.space, self._distributions)
         (index,) = candidates.indices([arch])
+        names = [n for n in candidates.quantities if without_device(n) == "latency"]
         predicted = {
-            name: predicted_ends(candidates, name, index) for name in ("accuracy", "latency")
+            QUANTITIES[name].key: predicted_ends(candidates, name, index)
+            for name in dict.fromkeys(("accuracy", "latency", *names))
         }
         request = Request(
             arch,
             trial.number,
             trial.params,
             self._about,
-            {METRICS[name]: interval for name, interval in predicted.items()},
+            predicted,
             {name: int(candidates.quantities[name].mean[index]) for name in COSTS},
         )
         with released():
             answer = self._evaluation(request)
         metrics = read_metrics(answer)
         needed = [objective.name for objective in self._objectives]
-        needed += [METRICS.get(c.name, c.name) for c in self._constraints]
+        needed += [QUANTITIES[c.name].key for c in self._constraints]
         values = {
-            name: metrics.values.get(name, _predicted_value(candidates, name, index))
+            name: self._metric(metrics, name, _predicted_value(candidates, name, index))
             for name in needed
         }
         lacking = [name for name, value in values.items() if value is None]
@@ -145,16 +148,31 @@ class ObservedObjective:
         self._set_constraints(trial, metrics, index)
         return tuple(float(values[o.name]) for o in self._objectives)  # type: ignore[arg-type]
 
+    def _metric(self, metrics: Metrics, name: str, default: float | None) -> float | None:
+        """A metric by its name, or by the key of the quantity that the name means.
+
+        A key without a device is that on the first one.
+        """
+        kind = quantity_named(name)
+        key = name if kind is None else kind.key
+        bare, at, device = key.partition("@")
+        is_first = bool(at) and device == self._about["hardware"]
+        for spelling in (name, key, *([bare] if is_first else [])):
+            if spelling in metrics.values:
+                return metrics.values[spelling]
+        return default
+
     def _set_constraints(self, trial: Trial, metrics: Metrics, index: int) -> None:
         """Tell the trial how far each constraint is missed, relative to its bound."""
         candidates = self._candidates
         predicted = [str(constraint) for constraint in candidates.constraints]
         violations = candidates.violations()
         for constraint in self._constraints:
-            metric, bound = METRICS.get(constraint.name, constraint.name), constraint.bound
-            if metric in metrics.values:
+            metric, bound = QUANTITIES[constraint.name].key, constraint.bound
+            value = self._metric(metrics, metric, None)
+            if value is not None:
                 sign = 1.0 if constraint.is_upper else -1.0
-                distance = sign * (metrics.values[metric] - bound) / bound
+                distance = sign * (value - bound) / bound
                 # Not the constraint's own text, which stands for the predicted quantity.
                 trial.set_constraint(f"{metric}{constraint.sense}{bound:g}", distance)
             else:
@@ -166,7 +184,8 @@ class ObservedObjective:
 
 def _predicted_value(candidates: Candidates, metric: str, index: int) -> float | None:
     """A metric as it is predicted or counted; None for a quality, and for what is neither."""
-    quantity = candidates.quantities.get(_QUANTITIES.get(metric, metric))
+    kind = quantity_named(metric)
+    quantity = None if kind is None else candidates.quantities.get(kind.name)
     if quantity is None or metric in QUALITIES:
         return None
     return float(quantity.mean[index])

@@ -15,14 +15,13 @@ from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
 from nasplug.predicting.evidence import LatencyEvidence, latency_evidence
 from nasplug.predicting.measured_accuracy import HasAccuracies
-from nasplug.quantities import QUALITIES, QUANTITIES
+from nasplug.quantities import QUALITIES, QUANTITIES, without_device
 from nasplug.results.observed_result import ObservedResult
 from nasplug.results.result import DIGITS, SearchResult, predicted_ends
 from nasplug.results.scored import Scored, facts_of
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.observed import front, observed
 from nasplug.searching.prepare import Prepared
-from nasplug.studies.evaluation import METRICS
 from nasplug.studies.trials import counts_as_failed, finished
 
 __all__ = ["common_fields", "result_of", "scored_again"]
@@ -42,9 +41,9 @@ def result_of(
         index_of = {trial.number: index for trial, index in zip(trials, indices, strict=True)}
         best_indices = [index_of[trial.number] for trial in best]
     # Devices in tables were measured in their usual runtime.
-    hardware = None if prepared.runtime else config.hardware
-    truths = measured(candidates, best_indices, config.dataset, hardware, config.batch_size)
-    latency = _latency_evidence(config, prepared, candidates, best_indices)
+    devices = () if prepared.runtime else config.devices
+    truths = measured(candidates, best_indices, config.dataset, devices, config.batch_size)
+    evidence = _latency_evidence(config, prepared, candidates, best_indices)
     scored = Scored(candidates, tuple(indices), tuple(best_indices))
     fields = common_fields(config, prepared, study, seconds) | {
         "n_trials": len(indices),
@@ -64,7 +63,9 @@ def result_of(
                 )
             ],
             missing=prepared.front.missing(trial.values for trial in trials),
-            facts=facts_of(candidates, config.dataset, tuple(map(tuple, values.tolist())), latency),
+            facts=facts_of(
+                candidates, config.dataset, tuple(map(tuple, values.tolist())), evidence
+            ),
         )
     return ObservedResult(
         **fields,
@@ -74,7 +75,7 @@ def result_of(
                 best, best_indices, truths, _extras(candidates, best_indices), strict=True
             )
         ],
-        facts=facts_of(candidates, config.dataset, latency=latency),
+        facts=facts_of(candidates, config.dataset, evidence=evidence),
         evaluate=config.evaluation_kind,
         observed_in=str(prepared.observed_in),
         failed=sum(counts_as_failed(trial) for trial in study.get_trials(deepcopy=False)),
@@ -84,14 +85,20 @@ def result_of(
 
 def _latency_evidence(
     config: SearchConfig, prepared: Prepared, candidates: Candidates, front: Sequence[int]
-) -> LatencyEvidence | None:
-    """The evidence behind the latencies of a front; of any candidate where it is empty."""
-    kind, device = candidates.scores.evidence, config.hardware
-    if kind is None or device is None:
-        return None
-    graphs, learned = candidates.timed_graphs(front or [0]), candidates.scores.learned
-    predictor = prepared.predictors["latency"]
-    return latency_evidence(predictor, graphs, device, config.batch_size, kind, learned)
+) -> dict[str, LatencyEvidence]:
+    """The evidence behind each latency of a front, by its name; of any candidate if it is empty."""
+    evidence: dict[str, LatencyEvidence] = {}
+    for name, (kind, learned) in candidates.scores.evidence_on.items():
+        words = name.partition("@")[2]
+        device = next((d for d in config.devices if d.name == words), config.hardware)
+        if kind is None or device is None:
+            continue
+        graphs = candidates.timed_graphs(front or [0])
+        predictor = prepared.predictors["latency"]
+        evidence[name] = latency_evidence(
+            predictor, graphs, device, config.batch_size, kind, learned
+        )
+    return evidence
 
 
 def common_fields(
@@ -101,6 +108,7 @@ def common_fields(
     return {
         "space": config.space.name,
         "hardware": config.hardware,
+        "others": config.devices[1:],
         "dataset": config.dataset,
         "batch_size": config.batch_size,
         "seed": config.seed,
@@ -225,13 +233,17 @@ def _extras(candidates: Candidates, indices: Sequence[int]) -> list[dict[str, fl
 
 
 def _predicted(candidates: Candidates, index: int) -> dict[str, Any]:
-    predicted = {
-        METRICS[name]: predicted_ends(candidates, name, index)
-        for name in dict.fromkeys(("accuracy", candidates.space.quality, "latency"))
+    """Predictions by their keys: quality and latency in any case, and all others that are known.
+
+    Of several devices the first one's are there without its name, too.
+    """
+    names = ["accuracy", candidates.space.quality, "latency"]
+    names += [
+        name
+        for name in candidates.quantities
+        if without_device(name) in ("latency", "throughput", "energy")
+    ]
+    return {
+        QUANTITIES[name].key: predicted_ends(candidates, name, index)
+        for name in dict.fromkeys(names)
     }
-    others = {
-        METRICS[name]: predicted_ends(candidates, name, index)
-        for name in ("throughput", "energy")
-        if name in candidates.quantities
-    }
-    return predicted | others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -26,9 +26,10 @@ from nasplug.predicting.zoo import (
 )
 from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.hardware import Hardware, as_data
+from nasplug.quantities import on_device, without_device
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
-from nasplug.searching.config import SearchConfig
+from nasplug.searching.config import SearchConfig, objective_texts
 from nasplug.searching.objectives import PredictedObjective
 from nasplug.searching.observed import ObservedObjective, opened_evaluation, source_of_values
 from nasplug.searching.predicted_front import PredictedFront
@@ -169,7 +170,7 @@ def prepare(config: SearchConfig) -> Prepared:
     apart = isinstance(evaluation, Table) and "latency_ms" in evaluation.columns
     sampler = PredictorSampler(
         space,
-        config.hardware,
+        config.devices,
         config.predicted_constraints,
         objectives=objective_names,
         batch_size=config.batch_size,
@@ -217,12 +218,13 @@ def _predictors(
         objective_names = _objective_names(config, has_quality)
     predictors: dict[str, NamedScorer] = {}
     has_hardware = config.hardware is not None
+    named = _named(config) if evaluation is None else set()
     if evaluation is None and config.objectives:
-        named = {o.name for o in config.objectives} | {c.name for c in config.constraints}
         has_quality = has_quality and quality in named
+    others = [name for name in ("energy", "memory") if name in named]
     # Without a device and a quality, counts are all that is needed.
     if has_hardware or config.predictors or (has_quality and evaluation is None):
-        predictors = predictors_for(space, has_hardware, config.predictors)
+        predictors = predictors_for(space, has_hardware, config.predictors, others=others)
     if evaluation is not None or not has_quality:
         # A quality that is observed is learned from trials alone.
         predictors.pop(quality, None)
@@ -238,7 +240,7 @@ def _objective_names(config: SearchConfig, has_quality: bool) -> tuple[str, ...]
                 "a proxy stands for accuracy where no objectives are named; leave the proxy out, "
                 f"or name the objective {canonical_name(proxy)}:max"
             )
-        return tuple(f"{o.name}:{o.direction}" for o in config.objectives)
+        return objective_texts(config.objectives)
     if proxy is not None and proxy not in PROXIES:
         raise InputError(f"unknown proxy {proxy!r}; known: {', '.join(PROXIES)}")
     article = "an" if space.quality == "accuracy" else "a"
@@ -248,7 +250,7 @@ def _objective_names(config: SearchConfig, has_quality: bool) -> tuple[str, ...]
                 f"space {space.name} has {article} {space.quality} predictor and needs no proxy; "
                 "leave the proxy out"
             )
-        return space.quality, "flops" if config.hardware is None else "latency"
+        return space.quality, *_cost("flops", config)
     bounded = next((c for c in config.constraints if c.name == space.quality), None)
     if bounded is not None:
         raise InputError(
@@ -258,12 +260,26 @@ def _objective_names(config: SearchConfig, has_quality: bool) -> tuple[str, ...]
         )
     quality = proxy or _PROXY
     other = next(name for name in PROXIES if name != quality)
-    return f"more {quality}", other if config.hardware is None else "latency"
+    return f"more {quality}", *_cost(other, config)
+
+
+def _cost(count: str, config: SearchConfig) -> list[str]:
+    """The usual objectives beside the quality: the latency on each device, or else a count."""
+    names = [device.name for device in config.devices]
+    if len(names) < 2:
+        return ["latency" if names else count]
+    return [on_device("latency", name) for name in names]
+
+
+def _named(config: SearchConfig) -> set[str]:
+    """Quantities of objectives and limits, without their devices."""
+    names = [o.name for o in config.objectives] + [c.name for c in config.constraints]
+    return set(map(without_device, names))
 
 
 def _runtime(config: SearchConfig, predictors: dict[str, NamedScorer]) -> str | None:
     """The way to run networks whose latency is predicted; None for the predictor's usual one."""
-    named = {o.name for o in config.objectives} | {c.name for c in config.constraints}
+    named = _named(config)
     needs_latency = config.hardware is not None or not named & {"memory", "size"}
     if config.runtime is not None and needs_latency:
         in_runtime(predictors, config.runtime)
@@ -283,7 +299,7 @@ def _settings(
     """Everything that decides the result, to be kept in the study and compared."""
     settings = {
         "space": space.name,
-        "hardware": _content(config.hardware),
+        "hardware": _contents(config.devices),
         "batch_size": config.batch_size,
         "dataset": config.dataset,
         "constraints": [f"{c} @ {c.probability!r}" for c in config.constraints],
@@ -304,15 +320,19 @@ def _settings(
     if not config.is_predicted:
         settings |= {
             "evaluate": config.evaluation_kind,
-            "objectives": [f"{o.name}:{o.direction}" for o in config.objectives],
+            "objectives": list(objective_texts(config.objectives)),
         }
     return settings
 
 
-def _content(hardware: Hardware | None) -> dict[str, Any] | None:
+def _contents(devices: Sequence[Hardware]) -> Any:
+    """Contents of the devices: None without any, and a list of several."""
+    contents = [_content(device) for device in devices]
+    return contents if len(contents) > 1 else next(iter(contents), None)
+
+
+def _content(hardware: Hardware) -> dict[str, Any]:
     """All of a device that a prediction may depend on: not its aliases, source and note."""
-    if hardware is None:
-        return None
     # A calibrated device has more fields than a description.
     content = {f.name: getattr(hardware, f.name) for f in dataclasses.fields(hardware)}
     for name in ("aliases", "source", "note", "processors"):
@@ -334,6 +354,7 @@ def _objective(
         "space": candidates.space.name,
         "dataset": config.dataset,
         "hardware": config.hardware.name if config.hardware else None,
+        **({"devices": [d.name for d in config.devices]} if len(config.devices) > 1 else {}),
         "batch_size": config.batch_size,
         "seed": config.seed,
     }

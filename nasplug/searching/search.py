@@ -22,7 +22,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 
 from nasplug.arguments import checked_count, is_registered
-from nasplug.candidates.constraints import Constraint
+from nasplug.candidates.constraints import Constraint, Devices
 from nasplug.candidates.pool import POOL_SIZE
 from nasplug.devices.catalogue import catalogue
 from nasplug.objectives import Objective
@@ -50,7 +50,7 @@ __all__ = ["SearchResult", "quiet_optuna", "search"]
 
 def search(
     space: str | SearchSpace = "nb201",
-    hardware: str | os.PathLike[str] | Hardware | None = None,
+    hardware: Devices = None,
     constraints: str | Constraint | Iterable[str | Constraint] | None = (),
     *,
     n_trials: int = 100,
@@ -88,7 +88,10 @@ def search(
     Args:
         space: A space, or its name.
         hardware: Device whose latency counts: a name, the path of a .toml file, or a `Hardware`.
-            Without it accuracy is searched against FLOPs, and a proxy against the other count.
+            Without it accuracy is searched against FLOPs, and a proxy against the other count. Of
+            several devices, in a list, a quantity is named with one, as in
+            `"latency@RTX 3090<=5ms"`; without a name it is that on each of them. `runtime` and the
+            words beside it are those of all.
         constraints: Limits such as `"latency<=5ms"`, `"fps>=30"`, `"memory<=64MB"` or
             `"params<=1M"`; see `nasplug.quantities`.
         n_trials: Trials in total, those of an earlier call included, at most: a search by

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nasplug.objectives import COSTS, DIRECTIONS, Objective
-from nasplug.quantities import QUANTITIES
+from nasplug.objectives import COSTS, DIRECTIONS, Objective, split_direction
+from nasplug.quantities import quantity_named, without_device
 from nasplug.search_spaces import Architecture, InputError
 
 __all__ = [
@@ -22,13 +22,13 @@ __all__ = [
     "ALLOCATED",
     "ENERGY",
     "LATENCY",
-    "METRICS",
     "PERPLEXITY",
     "Evaluation",
     "Function",
     "Metrics",
     "Request",
     "TrialFailure",
+    "known_metric",
     "missing",
     "parse_objectives",
     "read_metrics",
@@ -38,15 +38,9 @@ ACCURACY, LATENCY, THROUGHPUT = "accuracy", "latency_ms", "throughput"
 PERPLEXITY, ENERGY = "perplexity", "energy_j"
 # What a framework holds after a forward pass: less than the peak, which a limit on memory bounds.
 ALLOCATED = "allocated_mb"
-# Name of a constrained quantity -> name of its metric.
-METRICS = {name: kind.key for name, kind in QUANTITIES.items()}
+
 # Key of an answer beside its metrics: how far each constraint of the user's own is violated.
 CONSTRAINTS = "constraints"
-# Metrics whose direction and unit are known.
-KNOWN = {
-    **{k.key: Objective(k.key, k.direction, k.unit) for k in QUANTITIES.values()},
-    ALLOCATED: Objective(ALLOCATED, "minimize", "MB"),
-}
 # Least and largest plausible value of a metric, in its unit.
 _RANGES = {
     ACCURACY: (0.0, 100.0),
@@ -56,7 +50,8 @@ _RANGES = {
     **{name: (0.0, 1e18) for name in COSTS},
 }
 _ANY_RANGE = (-1e30, 1e30)
-_NAME = re.compile(r"[A-Za-z_][\w.@/-]{0,99}")
+# A name may end with that of a device, which has spaces.
+_NAME = re.compile(r"[A-Za-z_][\w./-]{0,99}(@[^\n<>=]{1,99})?")
 # Most entries of an answer, and most characters of a value in a message.
 _MOST, _QUOTED = 100, 80
 
@@ -75,6 +70,7 @@ class Request:
         params: The trial's parameters.
         about: Space, image set, device, batch size and seed of the search, by name.
         predicted: `"accuracy"` and `"latency_ms"` to mean, lower and upper end; None if unknown.
+            Of several devices also `"latency_ms@RTX 3090"` and so on.
         costs: `"flops"` and `"params"` of the architecture's network.
     """
 
@@ -216,14 +212,23 @@ def _number(name: str, value: Any) -> float | None:
         raise TrialFailure(f"{name} is {_quoted(value)}, not a number") from None
     if not math.isfinite(number):
         raise TrialFailure(f"{name} is {number}, not a finite number")
-    least, most = _RANGES.get(name, _ANY_RANGE)
+    least, most = _RANGES.get(without_device(name), _ANY_RANGE)
     if not least <= number <= most:
-        unit = f" {KNOWN[name].unit}" if name in KNOWN and KNOWN[name].unit else ""
+        known = known_metric(name)
+        unit = f" {known.unit}" if known is not None and known.unit else ""
         raise TrialFailure(
             f"{name} is {number:g}{unit}, which is impossible; it must be from {least:g} to "
             f"{most:g}"
         )
     return number
+
+
+def known_metric(name: str) -> Objective | None:
+    """The direction and unit of a metric, which may be on a device; None for an unknown one."""
+    kind = quantity_named(name)
+    if kind is not None and kind.key == name:
+        return Objective(name, kind.direction, kind.unit)
+    return Objective(ALLOCATED, "minimize", "MB") if name == ALLOCATED else None
 
 
 def missing(names: Sequence[str], answer: Any) -> TrialFailure:
@@ -240,19 +245,20 @@ def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
 
     A direction may be left out where it is clear: accuracy and throughput are maximised;
     latency_ms, perplexity, energy_j, memory_mb, allocated_mb, flops and params are minimised.
+    A metric that a device decides may name it, as in `latency_ms@RTX 3090`.
 
     Raises:
         InputError: If one has another form or no direction, or a metric is named twice.
     """
     objectives: dict[str, Objective] = {}
     for text in (texts,) if isinstance(texts, str) else texts:
-        name, colon, word = (part.strip() for part in str(text).partition(":"))
+        name, colon, word = split_direction(str(text))
         shown = f"objective {str(text)[:_QUOTED]!r}"
         if not _NAME.fullmatch(name) or name == CONSTRAINTS:
             raise InputError(f"{shown} does not name a metric; write it like accuracy:max")
         # Other names for a metric are the program's own.
         name = "flops" if name == "macs" else name
-        default = KNOWN.get(name)
+        default = known_metric(name)
         if not colon and default is None:
             raise InputError(f"{shown} has no direction; write {name}:max or {name}:min")
         if colon and word not in DIRECTIONS:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.objectives import OBJECTIVES
-from nasplug.quantities import QUANTITIES
+from nasplug.quantities import QUANTITIES, without_device
 from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, Part, SearchSpace
 from nasplug.studies.evaluation import (
     ACCURACY,
@@ -78,7 +78,7 @@ class Table:
 def open_table(
     space: SearchSpace,
     dataset: str,
-    hardware: Hardware | None,
+    hardware: Hardware | Sequence[Hardware] | None,
     batch_size: int,
     metrics: Sequence[str],
 ) -> tuple[Table, SearchSpace]:
@@ -88,10 +88,10 @@ def open_table(
         space: The space.
         dataset: Image set of the accuracy: its validation accuracy, or its test accuracy if the
             table has no other.
-        hardware: Device of the latency and throughput.
+        hardware: Device of the latency, throughput and energy, or several.
         batch_size: Images a forward pass, for the latency.
         metrics: Some of `"accuracy"`, `"latency_ms"`, `"throughput"`, `"perplexity"`, `"energy_j"`
-            and `"allocated_mb"`.
+            and `"allocated_mb"`; of several devices as `"latency_ms@RTX 3090"`.
 
     Returns:
         The table, and the space or, if the tables lack some of it, a space of the others.
@@ -104,13 +104,16 @@ def open_table(
         PERPLEXITY: ("perplexity",),
         ALLOCATED: ("allocated_mb",),
     }
-    if hardware is not None:
-        wanted[ENERGY] = (f"{hardware.name}@{batch_size} J",)
-        wanted[LATENCY] = (f"{hardware.name}@{batch_size}",)
-        wanted[THROUGHPUT] = (f"{hardware.name} img/s",)
+    devices = () if hardware is None else hardware
+    devices = devices if isinstance(devices, Sequence) else (devices,)
+    for device in devices:
+        on = f"@{device.name}" if len(devices) > 1 else ""
+        wanted[ENERGY + on] = (f"{device.name}@{batch_size} J",)
+        wanted[LATENCY + on] = (f"{device.name}@{batch_size}",)
+        wanted[THROUGHPUT + on] = (f"{device.name} img/s",)
     columns, values = {}, {}
     for metric in metrics:
-        if metric not in _METRICS:
+        if without_device(metric) not in _METRICS:
             raise InputError(
                 f"no table has {metric}; tables have {', '.join(_METRICS)}, and nasplug counts "
                 "flops and params"
@@ -140,6 +143,7 @@ def _column(space: SearchSpace, metric: str, wanted: Sequence[str]) -> tuple[str
     """Find a metric of a space: data set and column, and finite values by architecture text."""
     from nasplug import datasets
 
+    metric = without_device(metric)
     quantity = _QUANTITIES[metric]
     alternatives = ""
     for name in datasets.tables_of(space.name, quantity):
