@@ -22,8 +22,10 @@ from experiments.search.search_rivals import Sampler, Trials, in_study
 from experiments.search.search_tasks import Task, architectures
 from nasplug import PredictorSampler, datasets
 from nasplug.devices.hardware import hardware
+from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predicting.few_shot import SMALLEST_MS
 from nasplug.predicting.zoo import load_shipped
+from nasplug.predictors.features.runtimes import known_way
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.prediction import Prediction
@@ -33,6 +35,8 @@ MEASURED = 10
 # With which a limit is to hold: learned from trials alone, and known by ten measurements.
 LEARNED, KNOWN = 0.5, 0.9
 LEVELS = np.array([0.001, 0.01, 0.05, 0.1, 0.158655, 0.5, 0.841345, 0.9, 0.95, 0.99, 0.999])
+# The way in which language models were measured.
+RUNTIME = "eager bf16"
 # Tells the draw of the measured cells from everything else of that seed.
 STREAM = 10
 
@@ -90,9 +94,9 @@ def _shipped_latencies(searched: FiniteSpace, column: str) -> Prediction:
     """Latencies of all members of a space on a device and batch, by the package's predictor."""
     device, _, batch = column.rpartition("@")
     graphs = searched.to_graphs(architectures(searched))
-    return load_shipped(space(searched.name), "latency").predict(
-        graphs, hardware(device), int(batch)
-    )
+    shipped = load_shipped(space(searched.name), "latency")
+    assert isinstance(shipped, ArchitecturePredictor)
+    return shipped.in_way(known_way(RUNTIME)).predict(graphs, hardware(device), int(batch))
 
 
 class Shipped:
