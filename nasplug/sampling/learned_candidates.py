@@ -12,7 +12,8 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.pool import first_members, is_listed
-from nasplug.candidates.scoring import Scores, Scoring
+from nasplug.candidates.scores import Scores
+from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import COSTS
 from nasplug.sampling.learned_choice import Generators
 from nasplug.search_spaces import Architecture, CodedSpace, FiniteSpace, SearchSpace

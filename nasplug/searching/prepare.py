@@ -165,7 +165,7 @@ def prepare(config: SearchConfig) -> Prepared:
     if not config.is_predicted:
         evaluation, space = opened_evaluation(config)
     predictors, objective_names = _predictors(config, space, evaluation)
-    runtime = _runtime(config, predictors)
+    runtime = _runtime(config, predictors, evaluation)
     # Cells of equal function may differ in what a table measured of them.
     apart = isinstance(evaluation, Table) and "latency_ms" in evaluation.columns
     sampler = PredictorSampler(
@@ -277,12 +277,17 @@ def _named(config: SearchConfig) -> set[str]:
     return set(map(without_device, names))
 
 
-def _runtime(config: SearchConfig, predictors: dict[str, NamedScorer]) -> str | None:
+def _runtime(
+    config: SearchConfig, predictors: dict[str, NamedScorer], evaluation: Evaluation | None
+) -> str | None:
     """The way to run networks whose latency is predicted; None for the predictor's usual one."""
     named = _named(config)
     needs_latency = config.hardware is not None or not named & {"memory", "size"}
-    if config.runtime is not None and needs_latency:
-        in_runtime(predictors, config.runtime)
+    asked = config.runtime
+    if asked is None and isinstance(evaluation, Table) and config.hardware is not None:
+        asked = evaluation.way_on(config.hardware)
+    if asked is not None and needs_latency:
+        in_runtime(predictors, asked)
     latency = predictors.get("latency")
     if config.hardware is not None and isinstance(latency, ArchitecturePredictor):
         return latency.runtime_on(config.hardware)

@@ -71,6 +71,14 @@ class Table:
             raise TrialFailure(f"{request.arch.text} is not in {self.identity}")
         return metrics
 
+    def way_on(self, hardware: Hardware) -> str | None:
+        """The way in which a device ran the table's networks; None for the usual one."""
+        if not any(column.startswith(_LANGUAGE_MODELS) for column in self.columns.values()):
+            return None
+        from nasplug.predictors.latency.network_energy import measured_way
+
+        return measured_way(hardware).text
+
     def stop(self) -> None:
         """Do nothing: a look-up ends at once."""
 

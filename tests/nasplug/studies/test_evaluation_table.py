@@ -21,6 +21,7 @@ def test_tables_of_nb201(nb201_cache: Path) -> None:
     table, members = open_table(NB201, "cifar100", device, 32, ["accuracy", "latency_ms"])
     assert members is NB201
     assert table.identity == "nb201-accuracy cifar100_val, nb201-latency GTX 1080 Ti@32"
+    assert table.way_on(device) is None
     with pytest.raises(InputError, match="no table has the latency of nb201 on RTX 3090 at batch"):
         open_table(NB201, "cifar10", hardware("RTX 3090"), 1, ["latency_ms"])
     with pytest.raises(InputError, match="measured latency needs a device"):
@@ -63,6 +64,7 @@ def test_language_models_are_judged_by_perplexity() -> None:
     gpt, h100 = space("gpt:s"), hardware("H100")
     metrics = ["perplexity", "latency_ms", "energy_j", "allocated_mb"]
     table, members = open_table(gpt, "prefill", h100, 8, metrics)
+    assert table.way_on(h100) == "eager bf16"
     assert len(members) == 10_000
     assert members.quality == "perplexity"
     first = next(iter(members)).text
