@@ -120,7 +120,9 @@ def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ...]:
             label = f"{source} {result.dataset} {label}"
         elif quantity.needs_device and result.hardware is not None:
             words, unit = label.rsplit(" ", 1)
-            device = f"on {result.hardware.name}, batch {result.batch_size}"
+            # A name with a device has it in its words already.
+            on = "" if "@" in name else f"on {result.hardware.name}"
+            device = f"{on}, batch {result.batch_size}".removeprefix(", ")
             label = f"{source} {words} {device} {unit}"
         return ReportedQuantity(name, label, quantity.factor, limits(name, quantity.factor))
 

@@ -12,7 +12,7 @@ import numpy as np
 from nasplug.choices import Choice
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.predictors.features.runtimes import way_name
-from nasplug.quantities import QUANTITIES, RISKY
+from nasplug.quantities import QUANTITIES, without_device
 from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
 from nasplug.reports.reported import (
     ReportedQuantity,
@@ -61,7 +61,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         )
         for k, (q, objective) in enumerate(zip(shown_quantities, result.objectives, strict=True))
     ]
-    is_predicted = any(q.name in RISKY for q in shown_quantities)
+    is_predicted = any(QUANTITIES[q.name].is_risky for q in shown_quantities)
     some, n_scored = some_untried(result, shown_quantities)
     return Page(
         title=_title(result),
@@ -123,7 +123,8 @@ def _shown(values: StudyValues, count: int) -> StudyValues:
 
 
 def _title(result: ReportedSearch) -> str:
-    return f"{result.space} on {result.hardware.name}" if result.hardware else result.space
+    devices = result.to_json().get("devices") or [result.hardware.name if result.hardware else ""]
+    return f"{result.space} on {' and '.join(devices)}" if any(devices) else result.space
 
 
 def _chosen(result: ReportedSearch, rows: Sequence[Row]) -> list[Choice]:
@@ -185,9 +186,9 @@ def _columns(
         quantity, factor = candidates.quantities[name], FACTORS.get(name, 1.0)
         form = f".{QUANTITIES[name].digits}f"
         ends = {end: getattr(quantity, end)[index] * factor for end in ("mean", "lower", "upper")}
-        if name not in RISKY or is_measured(result, name):
+        if not QUANTITIES[name].is_risky or is_measured(result, name):
             text = f"{ends['mean']:{form}}"
-        elif name in ("latency", "throughput"):
+        elif without_device(name) in ("latency", "throughput"):
             text = "{mean} ({lower}–{upper})".format(**shown(ends, form))
         else:
             text = f"{ends['mean']:{form}} ({ends['lower']:{form}}–{ends['upper']:{form}})"
@@ -206,9 +207,11 @@ def _columns(
     ]
     names += [] if "params" in names else ["params"]
     columns: list[tuple[str, Callable[[int], Cell]]] = [
-        (LABELS[name], partial(predicted, name)) for name in names
+        (QUANTITIES[name].axis, partial(predicted, name)) for name in names
     ]
-    return columns + [(f"measured {LABELS[name]}", partial(measured, name)) for name in known]
+    return columns + [
+        (f"measured {QUANTITIES[name].axis}", partial(measured, name)) for name in known
+    ]
 
 
 def _measured(row: Mapping[str, Any] | None, name: str) -> float | None:
@@ -219,9 +222,10 @@ def _measured(row: Mapping[str, Any] | None, name: str) -> float | None:
 
 def _magnitude_only(result: ReportedSearch, quantity: ReportedQuantity) -> str:
     """End of an axis label where only orders of magnitude are known."""
-    if quantity.name not in ("latency", "throughput"):
+    base, at, device = quantity.name.partition("@")
+    if base not in ("latency", "throughput"):
         return ""
-    latency = result.candidates.quantities["latency"]
+    latency = result.candidates.quantities[f"latency{at}{device}"]
     usable = (is_usable(latency.lower[k], latency.upper[k]) for k in result.front)
     return "" if all(usable) else " (only the order of magnitude is known)"
 
@@ -241,7 +245,9 @@ def _measured_comparisons(result: ReportedSearch, rows: Sequence[Row]) -> list[C
                 points.append((number.get(row["arch"], 0), measured, *bounds))
         if points:
             scale = scale_of(np.array([point[1] for point in points]), name == "accuracy")
-            compared.append(Comparison(LABELS[name], scale, "predicted", "measured", points))
+            compared.append(
+                Comparison(QUANTITIES[name].axis, scale, "predicted", "measured", points)
+            )
     return compared
 
 
@@ -253,7 +259,8 @@ def _facts(result: ReportedSearch) -> list[tuple[str, str]]:
     facts = [("Search space", f"{result.space}; {scored} scored"), ("Image set", result.dataset)]
     if result.hardware is not None:
         runtime = f", {way_name(result.runtime)}" if result.runtime else ""
-        facts.append(("Device", f"{result.hardware.name}, batch {result.batch_size}{runtime}"))
+        names = " and ".join(result.to_json().get("devices") or [result.hardware.name])
+        facts.append(("Device", f"{names}, batch {result.batch_size}{runtime}"))
     if result.constraints:
         limits = [f"{c} with probability {c.probability:g}" for c in result.constraints]
         facts.append(("Constraints", "; ".join(limits)))
