@@ -145,13 +145,17 @@ def _pair(plot: Axes, front: ShownFront, x: int, y: int) -> None:
     rows = front.values
     plot.scatter(rows[:, x], rows[:, y], s=22, color=BLUE, label=f"front: {len(rows)}", zorder=3)
     for row, (title, (color, _, marker)) in front.looks().items():
-        look: dict[str, Any] = {
-            "color": color,
-            "marker": marker,
-            "edgecolors": "black",
-            "linewidths": 1.0,
-        }
-        plot.scatter(rows[row, x], rows[row, y], s=70, label=title, zorder=4, **look)
+        plot.scatter(
+            rows[row, x],
+            rows[row, y],
+            s=70,
+            label=title,
+            zorder=4,
+            color=color,
+            marker=marker,
+            edgecolors="black",
+            linewidths=1.0,
+        )
     for k, line in ((x, plot.axvline), (y, plot.axhline)):
         for bound, text in front.axes[k].limits:
             line(bound, color=RED, linestyle="--", linewidth=1.4, label=f"limit {text}")

@@ -306,7 +306,7 @@ def _none_shipped(space: SearchSpace, quantity: str) -> InputError:
 
 
 def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:
-    """Bind the latency predictor among the chosen ones to a way to run networks, a `Way.text`.
+    """Bind predictors of latency and energy to a way to run networks, a `Way.text`.
 
     Raises:
         InputError: If there is no latency predictor, or for the reasons of
@@ -322,6 +322,9 @@ def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:
             f"predictor {latency.name!r} has no choice of runtimes; leave the runtime out"
         )
     chosen["latency"] = latency.in_way(known_way(runtime))
+    energy = chosen.get("energy")
+    if isinstance(energy, ArchitecturePredictor):
+        chosen["energy"] = energy.in_way(known_way(runtime))
 
 
 def zoo_name(space: SearchSpace, quantity: str) -> str:

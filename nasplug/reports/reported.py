@@ -105,7 +105,6 @@ def is_measured(result: ReportedSearch, name: str) -> bool:
 
 def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ...]:
     """Quantities of a search by prediction: usually the quality, then the cost."""
-
     return tuple(_quantity(result, objective.name) for objective in result.objectives)
 
 

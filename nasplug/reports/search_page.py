@@ -13,7 +13,7 @@ from nasplug.choices import Choice
 from nasplug.plots.axes import Axis, axis_of, kind_of, label_of, scale_of, shown_factor
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.predictors.features.runtimes import way_name
-from nasplug.quantities import QUANTITIES, RISKY
+from nasplug.quantities import QUANTITIES, without_device
 from nasplug.reports.page import Comparison, Page, Row, State
 from nasplug.reports.reported import (
     ReportedQuantity,
@@ -61,7 +61,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         )
         for k, (q, objective) in enumerate(zip(shown_quantities, result.objectives, strict=True))
     ]
-    is_predicted = any(_is_risky(q.name) for q in shown_quantities)
+    is_predicted = any(QUANTITIES[q.name].is_risky for q in shown_quantities)
     some, n_scored = some_untried(result, shown_quantities)
     limited = limited_quantities(result)
     return Page(
@@ -175,7 +175,8 @@ def _shown(values: StudyValues, count: int) -> StudyValues:
 
 
 def _title(result: ReportedSearch) -> str:
-    return f"{result.space} on {result.hardware.name}" if result.hardware else result.space
+    devices = result.to_json().get("devices") or [result.hardware.name if result.hardware else ""]
+    return f"{result.space} on {' and '.join(devices)}" if any(devices) else result.space
 
 
 def _chosen(result: ReportedSearch, rows: Sequence[Row]) -> list[Choice]:
@@ -241,9 +242,9 @@ def _columns(
         quantity, factor = candidates.quantities[name], shown_factor(name)
         form = f".{_digits(name)}f"
         ends = {end: getattr(quantity, end)[index] * factor for end in ("mean", "lower", "upper")}
-        if not _is_risky(name) or is_measured(result, name):
+        if not QUANTITIES[name].is_risky or is_measured(result, name):
             text = f"{ends['mean']:{form}}"
-        elif name.partition("@")[0] in ("latency", "throughput"):
+        elif without_device(name) in ("latency", "throughput"):
             text = "{mean} ({lower}–{upper})".format(**shown(ends, form))
         else:
             text = f"{ends['mean']:{form}} ({ends['lower']:{form}}–{ends['upper']:{form}})"
@@ -273,11 +274,6 @@ def _digits(name: str) -> int:
     return 2 if kind is None else kind.digits
 
 
-def _is_risky(name: str) -> bool:
-    """Whether a limit on a quantity holds with a probability, so that its values have intervals."""
-    return name.partition("@")[0] in RISKY
-
-
 def _measured(row: Mapping[str, Any] | None, name: str) -> float | None:
     """Measured value of a quantity in a row of the result; None if it is not known."""
     value = None if row is None else row["measured"].get(_KEYS.get(name, name))
@@ -286,9 +282,10 @@ def _measured(row: Mapping[str, Any] | None, name: str) -> float | None:
 
 def _magnitude_only(result: ReportedSearch, quantity: ReportedQuantity) -> str:
     """End of an axis label where only orders of magnitude are known."""
-    if quantity.name not in ("latency", "throughput"):
+    base, at, device = quantity.name.partition("@")
+    if base not in ("latency", "throughput"):
         return ""
-    latency = result.candidates.quantities["latency"]
+    latency = result.candidates.quantities[f"latency{at}{device}"]
     usable = (is_usable(latency.lower[k], latency.upper[k]) for k in result.front)
     return "" if all(usable) else " (only the order of magnitude is known)"
 
@@ -320,7 +317,8 @@ def _facts(result: ReportedSearch) -> list[tuple[str, str]]:
     facts = [("Search space", f"{result.space}; {scored} scored"), ("Image set", result.dataset)]
     if result.hardware is not None:
         runtime = f", {way_name(result.runtime)}" if result.runtime else ""
-        facts.append(("Device", f"{result.hardware.name}, batch {result.batch_size}{runtime}"))
+        names = " and ".join(result.to_json().get("devices") or [result.hardware.name])
+        facts.append(("Device", f"{names}, batch {result.batch_size}{runtime}"))
     if result.constraints:
         limits = [f"{c} with probability {c.probability:g}" for c in result.constraints]
         facts.append(("Constraints", "; ".join(limits)))

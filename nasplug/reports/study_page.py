@@ -260,7 +260,9 @@ def _record(study: Study) -> Mapping[str, Any]:
 
 def _device(record: Mapping[str, Any]) -> str | None:
     hardware = record.get("hardware")
-    return str(hardware.get("name")) if isinstance(hardware, dict) else None
+    devices = hardware if isinstance(hardware, list) else [hardware]
+    names = [str(device.get("name")) for device in devices if isinstance(device, dict)]
+    return " and ".join(names) or None
 
 
 def _title(record: Mapping[str, Any]) -> str:

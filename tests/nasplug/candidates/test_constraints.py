@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from nasplug.candidates.constraints import (
     LEAST,
     Constraint,
+    checked_devices,
+    for_devices,
     parse_constraint,
     parse_constraints,
 )
@@ -146,3 +148,28 @@ def test_many() -> None:
 def test_a_constraint_that_is_no_text_is_refused(value):
     with pytest.raises(InputError, match="is no text; write it like latency<=5ms"):
         parse_constraint(value)
+
+
+def test_limits_name_devices_of_the_search() -> None:
+    devices = checked_devices(["RTX 3090", "Jetson Nano"], ())
+    limits = parse_constraints(["latency@rtx3090<=5ms", "energy<=2J", "memory<=1GB"])
+    named = [str(c) for c in for_devices(limits, devices)]
+    assert named == [
+        "latency@RTX 3090<=5ms",
+        "energy@RTX 3090<=2J",
+        "energy@Jetson Nano<=2J",
+        "memory<=1000MB",
+    ]
+    assert limits[2].shown == "memory<=1GB"
+    assert [str(c) for c in for_devices(limits[:1], devices[:1])] == ["latency<=5ms"]
+    assert parse_constraint(named[0]).name == "latency@RTX 3090"
+    with pytest.raises(InputError, match="does not have: it has RTX 3090, Jetson Nano"):
+        for_devices(parse_constraints("fps@H100>=5"), devices)
+    with pytest.raises(InputError, match="two bounds"):
+        for_devices(parse_constraints(["latency<=5ms", "latency@RTX 3090<=9ms"]), devices)
+    with pytest.raises(InputError, match="memory is the same on all"):
+        parse_constraint("memory@RTX 3090<=1GB")
+    with pytest.raises(InputError, match="names no device after its @"):
+        parse_constraint("latency@<=1ms")
+    with pytest.raises(InputError, match="RTX 3090 is given twice"):
+        checked_devices(["RTX 3090", "rtx3090"], ())

@@ -487,3 +487,52 @@ def test_the_call_is_repeated_where_python_can_read_it(find: Callable[..., Searc
         assert call.startswith(said)
         assert bool(call) == bool(said)
     assert find(n_trials=1, storage="memory").call == ""  # its predictors are objects
+
+
+def test_one_network_for_two_devices(find: Callable[..., SearchResult]) -> None:
+    given: dict[str, Any] = {
+        "hardware": ["GTX 1080 Ti", "Pixel 3"],
+        "constraints": ["latency@1080ti<=6ms", "latency@Pixel 3<=40ms"],
+    }
+    result = find(**given)
+    told = result.to_json()
+    assert (told["hardware"], told["devices"]) == ("GTX 1080 Ti", ["GTX 1080 Ti", "Pixel 3"])
+    names = [objective["name"] for objective in told["objectives"]]
+    assert names == ["accuracy", "latency@GTX 1080 Ti", "latency@Pixel 3"]
+    for row in told["pareto"]:
+        predicted = row["predicted"]
+        assert predicted["latency_ms"] == predicted["latency_ms@GTX 1080 Ti"]
+        assert predicted["latency_ms@Pixel 3"]["mean"] <= 40
+    assert "on GTX 1080 Ti and Pixel 3, batch 1" in result.heading()
+    assert "latency ms on Pixel 3" in result.to_text()
+    # The study is finished, so the same call reads its result.
+    assert without_seconds(find(**given)) == without_seconds(result)
+    with pytest.raises(InputError, match="other settings"):
+        find(
+            **(
+                given
+                | {
+                    "hardware": ["GTX 1080 Ti"],
+                    "constraints": (),
+                    "study_name": result.study.study_name,
+                }
+            )
+        )
+
+
+def test_a_trial_tells_latencies_on_two_devices(find: Callable[..., SearchResult]) -> None:
+    def evaluate(arch: Any) -> dict[str, float]:
+        return {"accuracy": 90.0, "latency_ms": 3.0, "latency_ms@Pixel 3": 30.0}
+
+    result = search(
+        "nb201",
+        ["GTX 1080 Ti", "Pixel 3"],
+        "latency@Pixel 3<=40ms",
+        evaluate=evaluate,
+        n_trials=2,
+        storage="memory",
+    )
+    assert [o.name for o in result.objectives] == [
+        *("accuracy", "latency_ms@GTX 1080 Ti", "latency_ms@Pixel 3"),
+    ]
+    assert result.study.trials[0].values == [90.0, 3.0, 30.0]
