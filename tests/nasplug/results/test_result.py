@@ -186,7 +186,7 @@ def test_without_hardware_flops_stand_against_parameters(find: Find, tmp_path: P
 def test_a_report_shows_the_proxy(find: Find, tmp_path: Path) -> None:
     find(constraints="flops<=400M").report(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "multiply-accumulates (millions), a proxy for accuracy" in page
+    assert "FLOPs (M), a proxy for accuracy" in page
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
 
 
