@@ -47,7 +47,7 @@ def test_a_wrong_option_suggests_the_right_one(words: list[str], suggested: str)
 @pytest.mark.parametrize(
     ("words", "option"),
     [
-        (["search", "--hw", "a", "--hw", "b"], "--hw"),
+        (["search", "--seed", "1", "--seed", "2"], "--seed"),
         (["search", "--n-trials", "1", "--n-trials=2"], "--n-trials"),
         (["train", "--data", "x", "--out", "a", "--out", "b"], "--out"),
         (["worker", "--storage", "x", "--study", "a", "--study-name", "b"], "--study-name"),
