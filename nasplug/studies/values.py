@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.arrays import Array
+from nasplug.quantities import quantity_named
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ RECORD = "nasplug:plan"
 RETRY = "nasplug:retry"
 # Probability of the announced intervals.
 INTERVAL = 0.9
-# Predicted quantity that a study's value may be -> its direction.
+# Quantity that a value of no known name may be -> its direction.
 _QUANTITIES = {"accuracy": "maximize", "latency": "minimize"}
 
 
@@ -149,7 +150,10 @@ def _quantities(metrics: tuple[str, ...], directions: list[str]) -> list[str | N
     """Predicted quantity of each value, by its name, or by its direction if that is unique."""
     quantities: list[str | None] = []
     for metric, direction in zip(metrics, directions, strict=True):
-        quantity = next((name for name in _QUANTITIES if metric.lower().startswith(name)), None)
+        kind = quantity_named(metric)
+        quantity = None if kind is None else kind.name
+        if quantity is None:
+            quantity = next((n for n in _QUANTITIES if metric.lower().startswith(n)), None)
         if quantity is None and metric.startswith("value") and directions.count(direction) == 1:
             quantity = next(name for name, way in _QUANTITIES.items() if way == direction)
         quantities.append(quantity)

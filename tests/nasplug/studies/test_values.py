@@ -56,6 +56,7 @@ def test_predictions_stand_for_what_is_expected() -> None:
         "predicted": {
             "latency": {"mean": 4.0, "lower": 3.0, "upper": 5.0},
             "accuracy": {"mean": 90.0, "lower": 89.0, "upper": 91.0},
+            "latency@Pixel 3": {"mean": 9.0, "lower": 8.0, "upper": 10.0},
         }
     }
     study = told([(90.5, 6.0)], notes=[note])
@@ -68,6 +69,9 @@ def test_predictions_stand_for_what_is_expected() -> None:
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
         study.set_metric_names(["energy", "latency_ms"])
     assert study_values(study).expected[0, 1].tolist() == [4, 3, 5]
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["latency_ms@Pixel 3", "latency"])
+    assert study_values(study).expected[0].tolist() == [[9, 8, 10], [4, 3, 5]]
 
 
 def test_trials_without_finite_values_are_lost() -> None:
