@@ -67,25 +67,30 @@ class PredictedChoice:
         Of the `allowed` candidates, `(n,)`, or of all if that is None or a mask of none.
         """
         candidates = self._candidates
-        chosen = candidates.cheapest(allowed if allowed is not None and allowed.any() else None)
+        if allowed is None or not allowed.any():
+            allowed = np.ones(len(candidates), np.bool_)
         generator = self._generators(len(held))
         # A trial may have an architecture that no pool of this seed holds.
         candidates.indices([arch for trial in others if (arch := self._trials.arch(trial))])
-        free = candidates.free(chosen, held, self._trials.by_id)
-        feasible = candidates.feasible[chosen]
-        competing = np.isin(chosen, candidates.competing)
-        if (free & feasible & competing).any():
-            chosen, free, feasible = chosen[competing], free[competing], feasible[competing]
-        pool = chosen[free & feasible]
-        if not len(pool):
-            infeasible = chosen[free]
+        allowed = np.pad(allowed, (0, len(candidates) - len(allowed)))
+        feasible, competing = allowed & candidates.feasible, np.zeros_like(allowed)
+        competing[candidates.competing] = True
+        for mask in (feasible & competing, feasible):
+            chosen = candidates.cheapest(mask)
+            pool = chosen[candidates.free(chosen, held, self._trials.by_id)]
+            if len(pool):
+                break
+        else:
+            chosen = candidates.cheapest(allowed)
+            infeasible = chosen[candidates.free(chosen, held, self._trials.by_id)]
             if not len(infeasible):
                 return int(generator.choice(chosen)), False
             missed = np.maximum(candidates.violations()[:, infeasible], 0.0).sum(axis=0)
             return int(infeasible[np.argmin(missed)]), True
         mean, std, observed = self._on_observed_scale(others)
-        horizon = mean[chosen[feasible]]
-        return int(pool[best_candidate(mean[pool], std[pool], observed, generator, horizon)]), True
+        return int(
+            pool[best_candidate(mean[pool], std[pool], observed, generator, mean[chosen])]
+        ), True
 
     def _on_observed_scale(self, others: Sequence[FrozenTrial]) -> tuple[Array, Array, Array]:
         """Predictions of all candidates, and the trials so far, as values to be minimised."""

@@ -26,7 +26,10 @@ class PredictedFront:
     """
 
     def __init__(self, candidates: Candidates, objectives: Sequence[Objective]) -> None:
-        feasible = candidates.competing[candidates.feasible[candidates.competing]]
+        competing = np.zeros(len(candidates), np.bool_)
+        competing[candidates.competing] = True
+        # Of architectures with one function the sampler proposes the cheapest.
+        feasible = candidates.cheapest(competing & candidates.feasible)
         means = candidates.means([objective.name for objective in objectives])[feasible]
         shown = np.round(means, DIGITS)
         sign = np.array([objective.sign for objective in objectives])
