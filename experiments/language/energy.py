@@ -75,7 +75,9 @@ def held_out(seed: int) -> list[dict[str, Any]]:
             if np.isnan(truth).any():
                 continue
             logs = np.log(values[own, g])
-            predicted = predictor.predict(tested, column.hardware, column.batch_size)
+            predicted = predictor.predict(
+                tested, column.hardware, column.batch_size, column.way.text
+            )
             teach, ms = (
                 predictor.latency.predict(which, column.hardware, 8, column.way.text).mean[:, 0]
                 for which in ([graphs[k] for k in np.flatnonzero(own)], tested)

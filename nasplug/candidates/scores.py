@@ -49,8 +49,8 @@ class Scores:
             not is useless, however fast.
         cost: Latency, or FLOPs without one, to choose among equivalent architectures; `(n,)`.
         interval: Probability that the intervals of the predictions are meant to cover.
-        evidence_on: Name of each latency to the kind of data behind it, and the networks on its
-            device that it was learned from (see `Prediction`).
+        evidence_on: Name of each latency, then of each energy, to the kind of data behind it, and
+            the networks on its device that it was learned from (see `Prediction`).
     """
 
     quantities: Mapping[str, Quantity]

@@ -198,7 +198,8 @@ class Scoring:
         reachable, met = self._constrained(quantities, predicted)
         evidence = {
             name: (predicted[name][0].evidence, predicted[name][0].learned)
-            for name in self._latencies
+            for name in (*self._latencies, *predicted)
+            if without_device(name) in ("latency", "energy")
         }
         # Memory has no interval.
         intervals = [p.interval for name, (p, _, _) in predicted.items() if name != "memory"]

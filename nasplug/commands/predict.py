@@ -261,7 +261,7 @@ def _predict_architectures(
     elif is_structural(space) and not checkpoints:
         print(STRUCTURE_NOTE)
     if device is not None and rows and rows[0]["energy_j"] is not None:
-        print(energy_note(rows[0]["energy_j"]["evidence"], device, runtime))
+        print(energy_note(rows[0]["energy_j"]["evidence"], device))
     if device is None or evidence is None:
         return
     for note in evidence.notes():

@@ -68,21 +68,20 @@ def energy_json(energy: Prediction | None, row: int = 0) -> dict[str, Any] | Non
     return {**interval_of(ends, "J"), "evidence": energy.evidence}
 
 
-def energy_note(evidence: str, device: Hardware, way: str | None = None) -> str:
-    """Say in a sentence what an energy rests on, and how the networks are run; None: as measured.
+def energy_note(evidence: str, device: Hardware) -> str:
+    """Say in a sentence what an energy rests on.
 
     Args:
         evidence: That of the energy's `Prediction`.
         device: The GPU.
-        way: `Way.text` of the way that was asked for.
     """
     if evidence == "measured":
-        run = way_name(measured_way(device).text) if way is None else way_name(way)
+        run = way_name(measured_way(device).text)
         return (
             f"energy is measured: learned from the meter of {device.name} at this batch size "
             f"({run} by autocast); its interval reflects the errors on networks that were left out"
         )
     return (
         f"energy is zero-shot: the latency times a share of the {device.power_w:g} W of "
-        f"{device.name}'s data sheet, which meters of language models on other GPUs tell"
+        f"{device.name}'s data sheet, which the meters of language models on seven GPUs tell"
     )

@@ -165,7 +165,7 @@ class NetworkPrediction:
         )
         notes += [note for note in about_network if note]
         if self.energy is not None:
-            notes.append(energy_note(self.energy.evidence, self.hardware, self.setting))
+            notes.append(energy_note(self.energy.evidence, self.hardware))
         if not self.usable:
             notes.append(narrowing(self.evidence, name, "this network", learned=self.learned))
         return notes

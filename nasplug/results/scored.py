@@ -68,8 +68,12 @@ def facts_of(
     dataset: str,
     values: tuple[tuple[float, ...], ...] = (),
     evidence: Mapping[str, LatencyEvidence] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Facts:
-    """The facts on candidates that were scored for an image set, and on the front's latencies."""
+    """The facts on candidates that were scored for an image set, and on the front's latencies.
+
+    `notes` are sentences on other quantities.
+    """
 
     def side(task: str) -> int:
         graph = candidates.space.to_graph(candidates.architectures[0], task)
@@ -88,7 +92,7 @@ def facts_of(
         interval=candidates.scores.interval,
         input_side=side(dataset),
         latency_side=side(latency_dataset),
-        notes=tuple(candidates.notes()),
+        notes=(*candidates.notes(), *notes),
         learned=candidates.scores.learned,
         latency=None if first is None else first.to_json(),
         latency_notes=tuple(note for found in known.values() for note in found.notes()),

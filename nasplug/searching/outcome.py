@@ -13,8 +13,10 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.measured import measured
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
+from nasplug.predicting.energy import energy_note
 from nasplug.predicting.evidence import LatencyEvidence, latency_evidence
 from nasplug.predicting.measured_accuracy import HasAccuracies
+from nasplug.predictors.hardware import Hardware
 from nasplug.quantities import QUALITIES, QUANTITIES, without_device
 from nasplug.results.observed_result import ObservedResult
 from nasplug.results.result import DIGITS, SearchResult, predicted_ends
@@ -44,6 +46,7 @@ def result_of(
     devices = () if prepared.runtime else config.devices
     truths = measured(candidates, best_indices, config.dataset, devices, config.batch_size)
     evidence = _latency_evidence(config, prepared, candidates, best_indices)
+    notes = _energy_notes(config, candidates)
     scored = Scored(candidates, tuple(indices), tuple(best_indices))
     fields = common_fields(config, prepared, study, seconds) | {
         "n_trials": len(indices),
@@ -64,7 +67,7 @@ def result_of(
             ],
             missing=prepared.front.missing(trial.values for trial in trials),
             facts=facts_of(
-                candidates, config.dataset, tuple(map(tuple, values.tolist())), evidence
+                candidates, config.dataset, tuple(map(tuple, values.tolist())), evidence, notes
             ),
         )
     return ObservedResult(
@@ -75,7 +78,7 @@ def result_of(
                 best, best_indices, truths, _extras(candidates, best_indices), strict=True
             )
         ],
-        facts=facts_of(candidates, config.dataset, evidence=evidence),
+        facts=facts_of(candidates, config.dataset, evidence=evidence, notes=notes),
         evaluate=config.evaluation_kind,
         observed_in=str(prepared.observed_in),
         failed=sum(counts_as_failed(trial) for trial in study.get_trials(deepcopy=False)),
@@ -89,9 +92,8 @@ def _latency_evidence(
     """The evidence behind each latency of a front, by its name; of any candidate if it is empty."""
     evidence: dict[str, LatencyEvidence] = {}
     for name, (kind, learned) in candidates.scores.evidence_on.items():
-        words = name.partition("@")[2]
-        device = next((d for d in config.devices if d.name == words), config.hardware)
-        if kind is None or device is None:
+        device = _device_of(config, name)
+        if kind is None or device is None or without_device(name) != "latency":
             continue
         graphs = candidates.timed_graphs(front or [0])
         predictor = prepared.predictors["latency"]
@@ -99,6 +101,24 @@ def _latency_evidence(
             predictor, graphs, device, config.batch_size, kind, learned
         )
     return evidence
+
+
+def _energy_notes(config: SearchConfig, candidates: Candidates) -> tuple[str, ...]:
+    """A sentence on each predicted energy."""
+    evidence = candidates.scores.evidence_on
+    energies = [name for name in evidence if without_device(name) == "energy"]
+    return tuple(
+        energy_note(kind, device)
+        for name in energies
+        if (kind := evidence[name][0]) is not None
+        and (device := _device_of(config, name)) is not None
+    )
+
+
+def _device_of(config: SearchConfig, name: str) -> Hardware | None:
+    """The device of a quantity's name; the first one where it names none."""
+    word = name.partition("@")[2]
+    return next((device for device in config.devices if device.name == word), config.hardware)
 
 
 def common_fields(

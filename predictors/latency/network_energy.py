@@ -213,9 +213,8 @@ class NetworkEnergy:
             graphs: Any number of graphs of whole networks.
             hardware: The GPU; required.
             batch_size: Inputs of a forward pass.
-            runtime: How the networks are run, such as `"eager fp16"`. Left out it is the usual way
-                of the latency; of networks of the operators whose energy was measured it is the
-                measured way, PyTorch's autocast.
+            runtime: How the networks are run, such as `"eager fp16"`; the usual way of the latency
+                if left out. Energies were measured in half precision, by PyTorch's autocast.
             latency: Predicted latencies of the graphs in that very way, if they are known already.
 
         Returns:
@@ -234,30 +233,20 @@ class NetworkEnergy:
         device = hardware.hardware if isinstance(hardware, DeviceProfile) else hardware
         _check_power(device)
         near, departure = self._departures(graphs, device)
-        has_same = self._have_same(graphs)
-        measured = measured_way(device)
-        asked = None if runtime is None else known_way(runtime)
-        center, width = np.empty(len(near)), np.empty(len(near))
-        for is_like in (True, False):
-            rows = np.flatnonzero(has_same == is_like).tolist()
-            way = asked or (measured if is_like else Way())
-            # A device is refused whatever the networks.
-            column = self._column(device, batch_size, way)
-            if len(rows):
-                part = [graphs[row] for row in rows]
-                known = latency if latency is not None else self._latencies(part, column)
-                where = rows if latency is not None else slice(None)
-                ms, lower, upper = (end[where, 0] for end in (known.mean, known.lower, known.upper))
-                width[rows] = np.log(upper / lower) / 2
-                share = power_features(part, column, ms) @ learned.share
-                center[rows] = np.log(ms * device.power_w / 1e3) + share
+        way = Way() if runtime is None else known_way(runtime)
+        column = self._column(device, batch_size, way)
+        known = latency if latency is not None else self._latencies(graphs, column)
+        ms, lower, upper = (end[:, 0] for end in (known.mean, known.lower, known.upper))
+        width = np.log(upper / lower) / 2
+        share = power_features(graphs, column, ms) @ learned.share
+        center = np.log(ms * device.power_w / 1e3) + share
         is_known = np.zeros(len(near), np.bool_)
         left_out = max(half_width(learned.left_out), _SMALLEST)
         shape, spread = learned.left_out / left_out, np.hypot(width, left_out)
         evidence, count = "zero-shot", 0
         if device.name in self._gpus:
             g = self._gpus.index(device.name)
-            is_measured = asked is None or _words(asked) == _words(measured)
+            is_measured = _words(way) == _words(measured_way(device))
             if is_measured and batch_size == self.config.batch_size:
                 is_known = (near >= 0) & learned.known[near, g]
             center += np.where(is_known, departure, OFFSET * learned.weights[:, g].sum())

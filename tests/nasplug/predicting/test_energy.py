@@ -6,6 +6,7 @@ import optuna
 import nasplug
 from nasplug.datasets.gpt_networks import gpt_table
 from nasplug.predicting.zoo import is_known, kind_of, load_shipped, zoo_name
+from nasplug.predictors.features.runtimes import known_way
 
 GPT = nasplug.space("gpt:s")
 
@@ -17,12 +18,17 @@ def test_the_zoo_predicts_measured_energies():
     assert (kind_of(energy), energy.targets) == ("energy", ("energy",))
     assert not is_known(nasplug.space("nb201"), "energy")
     frame = gpt_table("s").to_frame().iloc[::500]
-    predicted = energy.predict(list(frame["arch"]), "H100", 8)
+    halved = energy.in_way(known_way("eager bf16"))
+    predicted = halved.predict(list(frame["arch"]), "H100", 8)
     off = np.abs(predicted.mean[:, 0] / frame["H100@8 J"].to_numpy() - 1)
     assert predicted.evidence == "measured"
     assert off.mean() < 0.05
     # The meter of the V100 could not follow such short passes, so nothing was learned there.
-    assert energy.predict(list(frame["arch"])[:2], "V100", 8).zero_shot
+    assert (
+        energy.in_way(known_way("eager fp16")).predict(list(frame["arch"])[:2], "V100", 8).zero_shot
+    )
+    # Without a way it is that of the latency, in which no energy was measured.
+    assert energy.predict(list(frame["arch"])[:2], "H100", 8).zero_shot
 
 
 def test_a_sampler_keeps_a_limit_on_energy():

@@ -43,12 +43,15 @@ def fitted():
 def test_a_known_gpu_is_learned_and_another_is_zero_shot(fitted, tmp_path):
     learned = [k for k in range(40) if k % 4 != 3]
     truth = joules(fitted)[learned]
-    for g, name in enumerate(GPUS):
-        prediction = fitted.predict([GRAPHS[k] for k in learned], nasplug.hardware(name), 8)
+    for g, column in enumerate(settings()):
+        device, way = column.hardware, column.way.text
+        prediction = fitted.predict([GRAPHS[k] for k in learned], device, 8, way)
         assert (prediction.evidence, prediction.learned) == ("measured", 30)
         assert np.abs(prediction.mean[:, 0] / truth[:, g] - 1).mean() < 0.02
-    for setting in ({"hardware": nasplug.hardware("L40S")}, {"runtime": "eager fp32"}):
-        arguments = {"hardware": nasplug.hardware("H100"), "batch_size": 8, **setting}
+    # Another GPU, the usual way of the latency, and another batch size.
+    for setting in ({"hardware": nasplug.hardware("L40S")}, {"runtime": None}, {"batch_size": 4}):
+        usual = {"hardware": nasplug.hardware("H100"), "batch_size": 8, "runtime": "eager bf16"}
+        arguments = {**usual, **setting}
         prediction = fitted.predict(GRAPHS[40:], **arguments)
         assert prediction.zero_shot
         assert (prediction.lower < prediction.mean).all()
