@@ -299,9 +299,14 @@ def load_shipped(
 
 
 def _none_shipped(space: SearchSpace, quantity: str) -> InputError:
+    advice = (
+        "train one on your measurements with nasplug train, and give its checkpoint with "
+        "--predictor"
+    )
+    if not set(quantity.split(" or ")) & set(KINDS):
+        advice = f'give your own in Python with predictors={{"{quantity}": ...}}'
     return InputError(
-        f"the package has no predictor of {quantity} for space {space.name}; train one on your "
-        "measurements with nasplug train, and give its checkpoint with --predictor"
+        f"the package has no predictor of {quantity} for space {space.name}; {advice}"
     )
 
 

@@ -450,9 +450,16 @@ def test_a_limit_on_a_device_of_no_table_is_predicted(nb201_cache: Path, find: F
     assert [set(trial.constraints) for trial in result.study.trials] == [{limit}] * 3
     assert all(trial.constraints[limit] <= 0 for trial in result.study.trials)
     measured = find(
-        "table", hardware="GTX 1080 Ti", constraints=limit, objectives="accuracy", n_trials=3
+        "table",
+        hardware="GTX 1080 Ti",
+        constraints=limit,
+        objectives=["accuracy", "latency"],
+        n_trials=3,
     )
     assert all("latency_ms<=9" in trial.constraints for trial in measured.study.trials)
+    # The quantity stands for the table's metric.
+    assert [objective.name for objective in measured.objectives] == ["accuracy", "latency_ms"]
+    assert all("latency_ms" in row["observed"] for row in measured.pareto)
 
 
 def test_a_search_of_a_table(nb201_cache: Path, find: Find) -> None:
