@@ -8,7 +8,6 @@ from nasplug.predicting.intervals import interval_of
 from nasplug.predicting.zoo import NETWORK_ENERGY, is_known, load_predictor, load_shipped
 from nasplug.predictors.features.runtimes import EAGER, way_name
 from nasplug.predictors.latency.device_profile import DeviceProfile
-from nasplug.predictors.latency.network_energy import measured_way
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -76,6 +75,9 @@ def energy_note(evidence: str, device: Hardware) -> str:
         device: The GPU.
     """
     if evidence == "measured":
+        # It loads PyTorch, which a finished search need not.
+        from nasplug.predictors.latency.network_energy import measured_way
+
         run = way_name(measured_way(device).text)
         return (
             f"energy is measured: learned from the meter of {device.name} at this batch size "

@@ -204,6 +204,7 @@ function select(k, scrolls) {
     card.querySelector("button").setAttribute("aria-pressed", on);
   });
   markFront();
+  drawObjectives();
   if (row.state !== "front" && !table.all) table.show(true);
   table.mark(scrolls);
 }

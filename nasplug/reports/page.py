@@ -40,7 +40,7 @@ _MOST_POINTS = 2_000
 _DIGITS = 6
 _HERE = Path(__file__).parent
 # Parts of the page's script, in order.
-_SCRIPTS = ("charts.js", "front.js", "report.js")
+_SCRIPTS = ("charts.js", "front.js", "objectives.js", "report.js")
 
 State = Literal["front", "met", "missed"]
 

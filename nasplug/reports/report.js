@@ -202,12 +202,14 @@ function buildTexts() {
 
 function draw() {
   drawFront();
+  drawObjectives();
   drawProgress();
   drawComparisons();
 }
 
 buildTexts();
 buildComparisons();
+buildPairs();
 table.build();
 draw();
 if (data.choices.length) select(data.choices[0].row, false);

@@ -118,7 +118,7 @@ def limited_quantities(result: ReportedSearch) -> tuple[tuple[ReportedQuantity, 
 def _quantity(result: ReportedSearch, name: str) -> ReportedQuantity:
     """A quantity with its limits in the shown unit."""
     factor = shown_factor(name)
-    limits = tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
+    limits = tuple((c.bound * factor, c.shown) for c in result.constraints if c.name == name)
     return ReportedQuantity(name, _label(result, name), factor, limits)
 
 

@@ -146,7 +146,7 @@ def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
     found.report(tmp_path)
     content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert content["axes"][1]["label"].startswith("FLOPs (M)")
-    assert content["axes"][1]["limits"] == [[50.0, "flops<=50000000"]]
+    assert content["axes"][1]["limits"] == [[50.0, "flops<=50M"]]
 
 
 def test_measured_accuracies_are_not_compared_with_themselves(tmp_path: Path) -> None:
