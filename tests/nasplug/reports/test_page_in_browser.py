@@ -191,6 +191,12 @@ def test_three_objectives_have_axes_to_choose(opened: Open) -> None:
     tab.get_by_label("horizontal axis").select_option(label="value 2")
     assert tab.locator("#front .axis-label.x").inner_text() == "value 2 · linear scale"
     assert places(tab) != before
+    # All quantities in one picture, a line a row of the front, and a panel for each pair.
+    assert tab.locator("#parallel .plot path.line").count() == len(shown(tab))
+    assert tab.locator("#pairs .panels figure").count() == 3
+    tab.locator("#parallel .plot path.line").first.click(force=True, position={"x": 1, "y": 1})
+    assert "on the front" in chosen(tab)
+    assert opened(small()).locator("#parallel").is_hidden()
 
 
 def test_one_objective_runs_over_trials(opened: Open) -> None:
