@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -102,17 +103,37 @@ def features(graph: Graph) -> Array:
     return np.array([*sizes_of(graph), *shares])
 
 
-class Trained:
-    """Convolutional networks with accuracies, a row each at one size of the images."""
+def _recipe(name: str) -> str:
+    """Kind of recipe of timm's name, by its tag."""
+    return recipe_of(name.partition(".")[2])
 
-    def __init__(self) -> None:
-        sizes, self.top1, names, modules, references = trained()
+
+def recipe_with_attention(name: str) -> str:
+    """Kind of recipe of a network with attention, such as `"deit_tiny_patch16_224.fb_in1k"`.
+
+    Such networks are trained long wherever their tag says no more; those of DeiT have distillation
+    in their name.
+    """
+    kind = "distilled" if "distilled" in name.partition(".")[0] else _recipe(name)
+    return STRONG if kind == "plain" else kind
+
+
+class Trained:
+    """Networks with accuracies, a row each at one size of the images.
+
+    They are convolutional, or have attention and timm's modules as their families.
+    """
+
+    def __init__(self, attention: bool = False) -> None:
+        sizes, self.top1, names, modules, references = trained(attention)
+        families = {} if attention else FAMILIES
         self.sizes, self.names = sizes, [name.partition(".")[0] for name in names]
         self.tags = np.array([name.partition(".")[2] for name in names])
-        self.recipes = np.array([recipe_of(tag) for tag in self.tags])
+        recipe = recipe_with_attention if attention else _recipe
+        self.recipes = np.array([recipe(name) for name in names])
         self.families = np.array(
             [
-                next((family for family, part in FAMILIES.items() if re.match(part, name)), module)
+                next((family for family, part in families.items() if re.match(part, name)), module)
                 for name, module in zip(self.names, modules, strict=True)
             ]
         )
@@ -121,6 +142,13 @@ class Trained:
         self.features = np.array([by_reference[text] for text in references])
         # Accuracies near 100 % differ by the logarithm of the error.
         self.target = np.log(100 - self.top1)
+
+    def take(self, rows: Indices | NDArray[np.bool_]) -> Trained:
+        """Some of the networks."""
+        taken = copy(self)
+        for name, values in vars(self).items():
+            setattr(taken, name, np.array(values)[rows])
+        return taken
 
 
 class Table:

@@ -68,6 +68,32 @@ def families() -> str:
     return table(head, _families(load("family_accuracy")["all"]))
 
 
+@section("attention-accuracy")
+def attention() -> str:
+    """A row a way to predict the vision transformers that judge."""
+    found = load("attention_accuracy")
+    errors, ranks = found["summary"], found["ranks"]["tau"]
+    rows = (
+        ("mean of other families", "mean", ""),
+        ("FLOPs, or a line through them", "line", "FLOPs alone"),
+        ("process, their families left out", "families left out", "families left out"),
+        ("process, one network left out", "network left out", "network left out"),
+    )
+    body = []
+    for title, key, rank in rows:
+        inside = errors[key].get("inside")
+        body.append(
+            [
+                title,
+                f"{errors[key]['mean_absolute_error']:.2f}",
+                "–" if inside is None else f"{inside:.0%}",
+                f"{ranks[rank]:.2f}" if rank else "–",
+            ]
+        )
+    head = ["predicted by", "mean error, points", "inside 90 % intervals"]
+    return table([*head, "τ of pairs of one recipe"], body)
+
+
 @section("family-limits")
 def limits() -> str:
     """A row a device of accel."""

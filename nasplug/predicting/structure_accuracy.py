@@ -70,8 +70,10 @@ def recipe_of(tag: str) -> str:
 
 
 @cache
-def trained() -> tuple[Array, Array, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Convolutional networks with trained weights.
+def trained(
+    attention: bool = False,
+) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Networks with trained weights: convolutional ones, or those with attention.
 
     Returns:
         Sizes as of `sizes_of`, top-1 accuracies in %, names, families as of `NetworkGraphs`, and
@@ -90,7 +92,8 @@ def trained() -> tuple[Array, Array, tuple[str, ...], tuple[str, ...], tuple[str
             continue
         if reference not in read:
             graph = graphs.graph(reference)
-            read[reference] = None if ATTENTION & {*graph.ops} else sizes_of(graph)
+            has_attention = bool(ATTENTION & {*graph.ops})
+            read[reference] = sizes_of(graph) if has_attention == attention else None
         if read[reference] is not None:
             sizes.append(read[reference])
             rows.append((name, family, reference, float(top1)))
