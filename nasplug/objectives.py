@@ -21,6 +21,7 @@ __all__ = [
     "check_device",
     "checked_objectives",
     "split_direction",
+    "with_key",
 ]
 
 
@@ -93,6 +94,13 @@ def split_direction(text: str) -> tuple[str, str, str]:
     if "@" in name and ":" in direction:
         name, colon, direction = (part.strip() for part in text.rpartition(":"))
     return name, colon, direction
+
+
+def with_key(text: str) -> str:
+    """An objective with the key of its quantity, such as `latency_ms:min` for `latency:min`."""
+    name, colon, direction = split_direction(text)
+    kind = quantity_named(name)
+    return text if kind is None else f"{kind.key}{colon}{direction}"
 
 
 def _objective(text: str) -> Objective:

@@ -82,8 +82,8 @@ class ObservedResult(SearchResult):
         """Notes on the meaning of the numbers, each a sentence; `brief` makes no difference."""
         objectives = " and ".join(f"{o.name} ({o.direction})" for o in self.objectives)
         notes = [f"objectives: {objectives}"]
-        predicted = [o.name for o in self.objectives if o.name not in COSTS]
-        predicted = [n for n in predicted if any(n not in row["observed"] for row in self.pareto)]
+        told = self._metrics()
+        predicted = [n for n in told if any(_shown(row, n)[:1] == "~" for row in self.pareto)]
         if predicted:
             notes.append(
                 "numbers with ~ are predicted, because the trial reported no "
@@ -140,8 +140,7 @@ class ObservedResult(SearchResult):
 
     def columns(self) -> list[tuple[str, list[str]]]:
         """Trial, objectives, limited metrics, parameters, and perhaps the test accuracy."""
-        limited = [QUANTITIES[constraint.name].key for constraint in self.constraints]
-        names = dict.fromkeys([*(objective.name for objective in self.objectives), *limited])
+        names = self._metrics()
         columns = [("trial", [str(row["trial"]) for row in self.pareto])]
         columns += [(_heading(name), [_shown(row, name) for row in self.pareto]) for name in names]
         if "params" not in names:
@@ -152,6 +151,11 @@ class ObservedResult(SearchResult):
         if self.evaluate == "table" and any(tests) and tests != observed:
             columns.append(("test accuracy", ["" if t is None else f"{t:.2f}" for t in tests]))
         return columns
+
+    def _metrics(self) -> list[str]:
+        """Names of the metrics that are shown: those of objectives and limits."""
+        limited = [QUANTITIES[constraint.name].key for constraint in self.constraints]
+        return list(dict.fromkeys([*(objective.name for objective in self.objectives), *limited]))
 
     def _legend(self) -> list[str]:
         return []

@@ -368,8 +368,8 @@ class SearchResult:
         if self.accuracy_source is not None and self.pareto:
             name = self.pareto[-1]["arch"].partition("@")[0]
             steps.insert(0, f"timm.create_model({name!r}, pretrained=True) loads a trained network")
-        elif self.quality is None and command is not None:
-            steps.append(training_step(command))
+        elif command is not None:
+            steps.append(training_step(command, self.searched.quality))
         return steps
 
     @property

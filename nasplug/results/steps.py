@@ -19,16 +19,22 @@ def calibration_step(space: str) -> str:
     )
 
 
-def training_step(command: str) -> str:
-    """The next step that trains networks; `command` is the one that searches."""
+def training_step(command: str, quality: str) -> str:
+    """The next step that trains networks.
+
+    Args:
+        command: The command that searches.
+        quality: The quality of the space, such as `"accuracy"`, which replaces a proxy.
+    """
     # A function of the user's builds the network from the parameters.
     word = "{params}" if ".py:" in command else "{arch}"
-    program, words = "train.py", shlex.split(command)
+    program, words = "train.py", _words(without_option(command, "--proxy"))
+    words = [quality if word.startswith("more ") else word for word in words]
     if "--code" in words and "--export" in words[:-1]:
         program = str(Path(words[words.index("--export") + 1]) / program)
     return (
         f"trials that your {program} trains, instead of predicted ones: "
-        f'{command} --evaluate command "python {shlex.quote(program)} {word}"'
+        f'{shlex.join(words)} --evaluate command "python {shlex.quote(program)} {word}"'
     )
 
 
@@ -50,11 +56,23 @@ def export_steps(space: SearchSpace, command: str | None) -> list[str]:
 
 def with_option(command: str, option: str, value: str) -> str:
     """A command line with an option, whose earlier value, if any, is replaced."""
-    words = iter(shlex.split(command))
-    kept = []
+    return f"{without_option(command, option)} {shlex.join([option, value])}"
+
+
+def without_option(command: str, option: str) -> str:
+    """A command line without an option and its value."""
+    words, kept = iter(_words(command)), []
     for word in words:
         if word == option:
             next(words, None)
-        elif not word.startswith(f"{option}="):
+        else:
             kept.append(word)
-    return shlex.join([*kept, option, value])
+    return shlex.join(kept)
+
+
+def _words(command: str) -> list[str]:
+    """Words of a command line, of which an option and its value are two."""
+    words: list[str] = []
+    for word in shlex.split(command):
+        words += word.split("=", 1) if word.startswith("--") else [word]
+    return words

@@ -244,8 +244,10 @@ class LearnedChoice(ABC):
         for k, constraint in enumerate(candidates.constraints):
             if sum(_tells(name, constraint.name) for name in names) < TOLD:
                 within &= scores.met[k]
-            else:
-                within &= candidates.violations()[k] <= SLACK
+                continue
+            near = candidates.violations()[k] <= SLACK
+            # Where the predictions rule all out, what trials told decides alone.
+            within &= near | ~near.any()
         return within
 
     @staticmethod

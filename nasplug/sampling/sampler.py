@@ -30,10 +30,11 @@ from nasplug.candidates.constraints import (
 )
 from nasplug.candidates.pool import POOL_SIZE, candidates_of
 from nasplug.candidates.scoring import Scoring
-from nasplug.objectives import checked_objectives
+from nasplug.objectives import canonical_name, checked_objectives
 from nasplug.predicting.zoo import Scorer
 from nasplug.predictors.features.runtimes import asked_way
 from nasplug.predictors.hardware import Hardware
+from nasplug.quantities import QUANTITIES, quantity_named
 from nasplug.sampling.learned_candidates import learned_candidates
 from nasplug.sampling.learned_choice import Choice
 from nasplug.sampling.next_choice import ChoiceOptions, NextChoice
@@ -129,6 +130,8 @@ class PredictorSampler(BaseSampler):
         repeat: Most trials of one architecture. More than one are repeated measurements, whose
             values are averaged.
         precision: Precision for memory and file size; that of the latency's predictor if left out.
+        quantities: Further quantities to predict or count, such as `"memory"`, which the notes of
+            trials and results show.
 
     Raises:
         InputError: If one of the arguments names nothing known, or a latency is asked for without
@@ -156,6 +159,7 @@ class PredictorSampler(BaseSampler):
         pool_size: int = POOL_SIZE,
         repeat: int = 1,
         precision: str | None = None,
+        quantities: Sequence[str] = (),
     ) -> None:
         self.space = checked_space(space)
         self.constraints = parse_constraints(constraints, probability)
@@ -185,6 +189,10 @@ class PredictorSampler(BaseSampler):
         self.repeat = checked_count(repeat, "repeat")
         way = asked_way(precision=precision)
         self.precision = "" if way is None else way.precision
+        unknown = next((q for q in quantities if quantity_named(q) is None), None)
+        if unknown is not None:
+            raise InputError(f"unknown quantity {unknown!r}; known: {', '.join(QUANTITIES)}")
+        self.quantities = tuple(map(canonical_name, quantities))
         self._distributions = self.space.distributions()
         self._entropy = seed
         self._begin()
@@ -229,9 +237,10 @@ class PredictorSampler(BaseSampler):
         """Architectures with their predictions; scored on first use, which takes seconds."""
         with self._lock:
             if self._candidates is None:
+                wanted = ("accuracy",) if self.learns and self.prior else self.objectives
                 scoring = Scoring(
                     space=self.space,
-                    wanted=("accuracy",) if self.learns and self.prior else self.objectives,
+                    wanted=(*wanted, *self.quantities),
                     hardware=self.hardware,
                     constraints=self.constraints,
                     batch_size=self.batch_size,

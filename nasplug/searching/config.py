@@ -30,12 +30,12 @@ from nasplug.candidates.constraints import (
 )
 from nasplug.devices.catalogue import parse as parse_hardware
 from nasplug.devices.hardware import hardware as device_named
-from nasplug.objectives import Objective, canonical_name, checked_objectives, split_direction
+from nasplug.objectives import Objective, canonical_name, checked_objectives, with_key
 from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.features.runtimes import check_way, known_way
 from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.predictors.latency.device_profile import DeviceProfile
-from nasplug.quantities import QUALITIES, QUANTITIES, quantity_named, without_device
+from nasplug.quantities import QUALITIES, QUANTITIES, without_device
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.evaluation import (
     LATENCY,
@@ -219,10 +219,9 @@ def _objectives(
     """
     if evaluate != "predicted":
         texts = texts or ((quality, LATENCY) if devices else (quality,))
-        if evaluate == "table":
-            # Tables have metrics under the keys of quantities; a program names them as it likes.
-            texts = [_with_key(text) for text in ((texts,) if isinstance(texts, str) else texts)]
-        named = parse_objectives(texts)
+        texts = (texts,) if isinstance(texts, str) else texts
+        # Metrics stand under the keys of quantities, whichever name of theirs is given.
+        named = parse_objectives([with_key(str(text)) for text in texts])
         # Without devices a name with one is the program's own.
         if devices:
             named = parse_objectives(objective_texts(for_devices(named, devices)))
@@ -234,13 +233,6 @@ def _objectives(
     if not devices and needing is not None:
         raise InputError(f"the objective {needing} needs a device; name one, such as RTX 3090")
     return checked_objectives(objective_texts(for_devices(objectives, devices)))
-
-
-def _with_key(text: str) -> str:
-    """An objective with the key of its quantity, such as `latency_ms:min` for `latency:min`."""
-    name, colon, direction = split_direction(str(text))
-    kind = quantity_named(name)
-    return text if kind is None else f"{kind.key}{colon}{direction}"
 
 
 def objective_texts(objectives: Sequence[Objective]) -> tuple[str, ...]:

@@ -14,14 +14,20 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import pareto_mask
-from nasplug.quantities import QUALITIES, QUANTITIES, quantity_named, without_device
+from nasplug.quantities import (
+    COUNTED,
+    PREDICTED,
+    QUALITIES,
+    QUANTITIES,
+    quantity_named,
+    without_device,
+)
 from nasplug.results.result import predicted_ends
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.objectives import suggest_architecture
 from nasplug.studies.evaluation import (
     Evaluation,
-    Metrics,
     Request,
     missing,
     read_metrics,
@@ -68,14 +74,15 @@ def opened_evaluation(config: SearchConfig) -> tuple[Evaluation, SearchSpace]:
 def _opened_table(config: SearchConfig) -> tuple[Table, SearchSpace]:
     """The table that has the objectives, and the architectures that are in it."""
     bounded = [constraint.name for constraint in config.constraints]
-    kinds = [(o.name, quantity_named(o.name)) for o in config.objectives]
-    needed = [name if kind is None else kind.key for name, kind in kinds if name not in COSTS]
+    # Tables lack what nasplug counts or computes of a network.
+    kinds = {o.name: quantity_named(o.name) for o in config.objectives}
+    needed = [n for n, k in kinds.items() if k is None or k.name not in (*COUNTED, "memory")]
     if config.space.quality in bounded and config.space.quality not in needed:
         needed.append(config.space.quality)
     setting = (config.space, config.dataset, config.devices, config.batch_size)
     for name in bounded:
-        key = QUANTITIES[name].key
-        if without_device(name) == "latency" and key not in needed and config.devices:
+        key, needs_device = QUANTITIES[name].key, QUANTITIES[name].needs_device
+        if needs_device and key not in needed and config.devices:
             # A constraint is judged by what was measured, or else by what is predicted.
             with contextlib.suppress(InputError):
                 open_table(*setting, [*needed, key])
@@ -86,9 +93,9 @@ def _opened_table(config: SearchConfig) -> tuple[Table, SearchSpace]:
 class ObservedObjective:
     """An Optuna objective whose values come from an evaluation.
 
-    A value that the evaluation does not give is predicted if it is a latency on the device of the
-    search, and counted if it is a count. Each constraint is set on the trial as the relative
-    distance to its bound, by the observed value or else by the predicted one.
+    A value that the evaluation does not give is predicted or counted, unless it is a quality. Each
+    constraint is set on the trial as the relative distance to its bound, by the observed value or
+    else by the predicted one.
 
     Args:
         candidates: The scored candidates.
@@ -119,7 +126,7 @@ class ObservedObjective:
         candidates = self._candidates
         arch = suggest_architecture(trial, candidates.space, self._distributions)
         (index,) = candidates.indices([arch])
-        names = [n for n in candidates.quantities if without_device(n) == "latency"]
+        names = [n for n in candidates.quantities if without_device(n) in PREDICTED]
         predicted = {
             QUANTITIES[name].key: predicted_ends(candidates, name, index)
             for name in dict.fromkeys(("accuracy", "latency", *names))
@@ -137,49 +144,48 @@ class ObservedObjective:
         metrics = read_metrics(answer)
         needed = [objective.name for objective in self._objectives]
         needed += [QUANTITIES[c.name].key for c in self._constraints]
+        told = dict(metrics.values)
+        for name in needed:
+            spelling = next((word for word in self._spellings(name) if word in told), None)
+            if spelling is not None:
+                told[name] = told[spelling]
         values = {
-            name: self._metric(metrics, name, _predicted_value(candidates, name, index))
-            for name in needed
+            name: told.get(name, _predicted_value(candidates, name, index)) for name in needed
         }
         lacking = [name for name, value in values.items() if value is None]
         if lacking:
             raise missing(lacking, answer)
-        trial.set_user_attr(OBSERVED, dict(metrics.values))
-        self._set_constraints(trial, metrics, index)
+        trial.set_user_attr(OBSERVED, told)
+        self._set_constraints(trial, told, index)
+        for name, value in metrics.constraints.items():
+            trial.set_constraint(name, value)
         return tuple(float(values[o.name]) for o in self._objectives)  # type: ignore[arg-type]
 
-    def _metric(self, metrics: Metrics, name: str, default: float | None) -> float | None:
-        """A metric by its name, or by the key of the quantity that the name means.
+    def _spellings(self, key: str) -> list[str]:
+        """Names under which an answer may hold a metric: its key, or its quantity's name.
 
-        A key without a device is that on the first one.
+        One without a device is that on the first one.
         """
-        kind = quantity_named(name)
-        key = name if kind is None else kind.key
-        bare, at, device = key.partition("@")
-        is_first = bool(at) and device == self._about["hardware"]
-        for spelling in (name, key, *([bare] if is_first else [])):
-            if spelling in metrics.values:
-                return metrics.values[spelling]
-        return default
+        kind = quantity_named(key)
+        words = [key] if kind is None else [kind.key, kind.name]
+        is_first = key.partition("@")[2] == self._about["hardware"]
+        return [*words, *map(without_device, words)] if is_first else words
 
-    def _set_constraints(self, trial: Trial, metrics: Metrics, index: int) -> None:
+    def _set_constraints(self, trial: Trial, told: Mapping[str, float], index: int) -> None:
         """Tell the trial how far each constraint is missed, relative to its bound."""
         candidates = self._candidates
         predicted = [str(constraint) for constraint in candidates.constraints]
         violations = candidates.violations()
         for constraint in self._constraints:
             metric, bound = QUANTITIES[constraint.name].key, constraint.bound
-            value = self._metric(metrics, metric, None)
-            if value is not None:
+            if metric in told:
                 sign = 1.0 if constraint.is_upper else -1.0
-                distance = sign * (value - bound) / bound
+                distance = sign * (told[metric] - bound) / bound
                 # Not the constraint's own text, which stands for the predicted quantity.
                 trial.set_constraint(f"{metric}{constraint.sense}{bound:g}", distance)
             else:
                 row = predicted.index(str(constraint))
                 trial.set_constraint(str(constraint), float(violations[row, index]))
-        for name, value in metrics.constraints.items():
-            trial.set_constraint(name, value)
 
 
 def _predicted_value(candidates: Candidates, metric: str, index: int) -> float | None:

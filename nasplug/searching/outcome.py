@@ -46,7 +46,7 @@ def result_of(
     devices = () if prepared.runtime else config.devices
     truths = measured(candidates, best_indices, config.dataset, devices, config.batch_size)
     evidence = _latency_evidence(config, prepared, candidates, best_indices)
-    notes = _energy_notes(config, candidates)
+    notes = _energy_notes(config, candidates, best)
     scored = Scored(candidates, tuple(indices), tuple(best_indices))
     fields = common_fields(config, prepared, study, seconds) | {
         "n_trials": len(indices),
@@ -103,10 +103,15 @@ def _latency_evidence(
     return evidence
 
 
-def _energy_notes(config: SearchConfig, candidates: Candidates) -> tuple[str, ...]:
-    """A sentence on each predicted energy."""
+def _energy_notes(
+    config: SearchConfig, candidates: Candidates, trials: Sequence[FrozenTrial]
+) -> tuple[str, ...]:
+    """A sentence on each predicted energy, unless all trials of an observed front told it."""
     evidence = candidates.scores.evidence_on
     energies = [name for name in evidence if without_device(name) == "energy"]
+    if trials:
+        told = set.intersection(*(set(observed(trial)) for trial in trials))
+        energies = [name for name in energies if QUANTITIES[name].key not in told]
     return tuple(
         energy_note(kind, device)
         for name in energies

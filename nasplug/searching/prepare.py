@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 from optuna.study import Study
 from optuna.trial import Trial
 
 from nasplug.candidates.pool import is_listed
 from nasplug.candidates.scoring import model_of
-from nasplug.objectives import PROXIES, Objective, canonical_name, checked_objectives
+from nasplug.objectives import COSTS, PROXIES, Objective, canonical_name, checked_objectives
+from nasplug.predicting.energy import space_energy
 from nasplug.predicting.zoo import (
     ArchitecturePredictor,
     NamedScorer,
@@ -24,9 +26,9 @@ from nasplug.predicting.zoo import (
     kind_of,
     predictors_for,
 )
-from nasplug.predictors.features.runtimes import parse_way
+from nasplug.predictors.features.runtimes import parse_way, way_name
 from nasplug.predictors.hardware import Hardware, as_data
-from nasplug.quantities import on_device, without_device
+from nasplug.quantities import QUALITIES, on_device, quantity_named, without_device
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
 from nasplug.searching.config import SearchConfig, objective_texts
@@ -119,7 +121,8 @@ class Prepared:
         """Restore the predictors' models and score the candidates, which takes seconds.
 
         Raises:
-            InputError: If no architecture meets the constraints.
+            InputError: If no architecture meets the constraints; a search on a table goes on, with
+                a warning, as it costs little and the table may know better.
         """
         if self.predictors:
             progress.phase("loading predictors")
@@ -129,7 +132,8 @@ class Prepared:
         if isinstance(space, FiniteSpace) and is_listed(space):
             size = len(space)
         progress.phase(f"scoring {size:,} architectures")
-        self.sampler.candidates.check_reachable(self.config.hardware)
+        if not isinstance(self.evaluation, Table):
+            self.sampler.candidates.check_reachable(self.config.hardware)
 
     def total(self, study: Study, wanted: int) -> int:
         """The number of complete trials at which a study ends.
@@ -164,14 +168,15 @@ def prepare(config: SearchConfig) -> Prepared:
     evaluation, space = None, config.space
     if not config.is_predicted:
         evaluation, space = opened_evaluation(config)
-    predictors, objective_names = _predictors(config, space, evaluation)
+    unknown = set() if evaluation is None else _unknown(config, space)
+    predictors, objective_names = _predictors(config, space, evaluation, unknown)
     runtime = _runtime(config, predictors, evaluation)
     # Cells of equal function may differ in what a table measured of them.
     apart = isinstance(evaluation, Table) and "latency_ms" in evaluation.columns
     sampler = PredictorSampler(
         space,
         config.devices,
-        config.predicted_constraints,
+        [c for c in config.predicted_constraints if without_device(c.name) not in unknown],
         objectives=objective_names,
         batch_size=config.batch_size,
         dataset=config.dataset,
@@ -182,6 +187,7 @@ def prepare(config: SearchConfig) -> Prepared:
         warn_independent_sampling=False,
         pool_size=config.pool_size,
         precision=parse_way(config.runtime or "").precision or None,
+        quantities=[] if evaluation is None else _foreseen(config, unknown),
     )
     return Prepared(
         config=config,
@@ -205,9 +211,15 @@ def _identity(predictors: Mapping[str, NamedScorer]) -> dict[str, str | None]:
 
 
 def _predictors(
-    config: SearchConfig, space: SearchSpace, evaluation: Evaluation | None
+    config: SearchConfig,
+    space: SearchSpace,
+    evaluation: Evaluation | None,
+    unknown: Collection[str],
 ) -> tuple[dict[str, NamedScorer], tuple[str, ...] | None]:
-    """The predictors that are needed, and the objectives of a search by prediction."""
+    """The predictors that are needed, and the objectives of a search by prediction.
+
+    Those of `unknown` quantities are left out.
+    """
     kinds = [kind_of(predictor) for predictor in config.predictors]
     quality = space.quality
     # A count may be asked for instead of an accuracy that is itself derived from counts.
@@ -218,7 +230,7 @@ def _predictors(
         objective_names = _objective_names(config, has_quality)
     predictors: dict[str, NamedScorer] = {}
     has_hardware = config.hardware is not None
-    named = _named(config) if evaluation is None else set()
+    named = _named(config) - set(unknown)
     if evaluation is None and config.objectives:
         has_quality = has_quality and quality in named
     others = [name for name in ("energy", "memory") if name in named]
@@ -273,8 +285,43 @@ def _cost(count: str, config: SearchConfig) -> list[str]:
 
 def _named(config: SearchConfig) -> set[str]:
     """Quantities of objectives and limits, without their devices."""
-    names = [o.name for o in config.objectives] + [c.name for c in config.constraints]
-    return set(map(without_device, names))
+    kinds = (quantity_named(o.name) for o in config.objectives)
+    names = [kind.name for kind in kinds if kind is not None]
+    return set(map(without_device, [*names, *(c.name for c in config.constraints)]))
+
+
+def _unknown(config: SearchConfig, space: SearchSpace) -> set[str]:
+    """Quantities of objectives and limits that are neither predicted nor counted.
+
+    An evaluation may tell them all the same.
+    """
+    given = {kind_of(predictor) for predictor in config.predictors}
+    unknown = set()
+    if not space.has_networks:
+        unknown.add("memory")
+    if "energy" in _named(config) - given:
+        arch = [space.sample(np.random.default_rng(0))]
+        energies = (
+            space_energy(space, arch, device, config.batch_size, None) for device in config.devices
+        )
+        if not config.devices or any(energy is None for energy in energies):
+            unknown.add("energy")
+    return unknown - given
+
+
+def _foreseen(config: SearchConfig, unknown: Collection[str]) -> list[str]:
+    """Observed objectives that are predicted or counted, too: for values that a trial leaves out.
+
+    Qualities are learned from trials alone, and parameters and multiply-accumulates always there.
+    """
+    kinds = (quantity_named(objective.name) for objective in config.objectives)
+    return [
+        kind.name
+        for kind in kinds
+        if kind is not None
+        and without_device(kind.name) not in (*QUALITIES, *COSTS, *unknown)
+        and (config.devices or not kind.needs_device)
+    ]
 
 
 def _runtime(
@@ -284,14 +331,33 @@ def _runtime(
     named = _named(config)
     needs_latency = config.hardware is not None or not named & {"memory", "size"}
     asked = config.runtime
-    if asked is None and isinstance(evaluation, Table) and config.hardware is not None:
-        asked = evaluation.way_on(config.hardware)
+    if isinstance(evaluation, Table) and config.hardware is not None:
+        asked = _way_of_table(evaluation, config.hardware, asked)
     if asked is not None and needs_latency:
         in_runtime(predictors, asked)
     latency = predictors.get("latency")
     if config.hardware is not None and isinstance(latency, ArchitecturePredictor):
         return latency.runtime_on(config.hardware)
     return None
+
+
+def _way_of_table(table: Table, device: Hardware, asked: str | None) -> str | None:
+    """The way of a search on a table: that in which the table's networks were run, if it is known.
+
+    Raises:
+        InputError: If another way is asked for than the one in which metrics were measured.
+    """
+    measured = table.way_on(device)
+    if asked is None or measured is None:
+        return asked or measured
+    kinds = map(quantity_named, table.columns)
+    has_metric = any(kind is not None and kind.needs_device for kind in kinds)
+    if has_metric and parse_way(asked).precision != parse_way(measured).precision:
+        raise InputError(
+            f"the table was measured on {device.name} in {way_name(measured)}, and not in "
+            f"{way_name(asked)}; leave runtime and precision out"
+        )
+    return asked
 
 
 def _settings(

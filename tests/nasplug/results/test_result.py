@@ -112,7 +112,7 @@ def test_the_next_steps_are_run_as_they_are_printed(
         again = run(line)
         if line.startswith("search"):
             assert "T4, batch 8, TensorRT, fp16" in again
-    assert sum(map(bool, lines)) == 2
+    assert sum(map(bool, lines)) == 3
     assert list(Path("networks").glob("*.onnx"))
     assert Path("todo.csv").is_file()
     (call,) = (step.partition("in Python: ")[2] for step in steps if "in Python: " in step)

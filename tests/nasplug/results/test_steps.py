@@ -25,7 +25,16 @@ def test_patterns_of_names_are_quoted() -> None:
 
 
 def test_code_that_was_written_trains() -> None:
-    assert '"python train.py {arch}"' in training_step("nasplug search --export nets")
-    line = training_step("nasplug search --export 'my nets' --code")
+    assert '"python train.py {arch}"' in training_step("nasplug search --export nets", "accuracy")
+    line = training_step("nasplug search --export 'my nets' --code", "accuracy")
     assert line.startswith("trials that your my nets/train.py trains")
     assert "\"python 'my nets/train.py' {arch}\"" in line
+
+
+def test_a_trained_quality_replaces_its_proxy() -> None:
+    told = "trials that your train.py trains, instead of predicted ones: "
+    evaluated = '--evaluate command "python train.py {arch}"'
+    line = training_step("nasplug search --space vit --proxy=params", "accuracy")
+    assert line == f"{told}nasplug search --space vit {evaluated}"
+    line = training_step("nasplug search --objective 'more flops' --objective=latency", "accuracy")
+    assert line == f"{told}nasplug search --objective accuracy --objective latency {evaluated}"

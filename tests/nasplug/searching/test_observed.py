@@ -26,6 +26,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from nasplug import Command, search
 from nasplug.candidates.candidates import Candidates
+from nasplug.quantities import QUANTITIES
 from nasplug.results.observed_result import ObservedResult
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, space
 from nasplug.searching.config import RECORD
@@ -484,3 +485,77 @@ def test_a_table_of_some_architectures(mirror: Path, find: Find) -> None:
     assert result.n_trials == 6
     assert "the search covers the 91 architectures of nb101 that the table has" in result.to_text()
     assert len(result.candidates) == 91
+
+
+def test_every_device_is_predicted_where_a_program_tells_none(find: Find) -> None:
+    devices = ["RTX 3090", "Jetson Orin Nano"]
+    result = find(hardware=devices, n_trials=2)
+    names = [f"latency_ms@{device}" for device in devices]
+    assert [goal.name for goal in result.objectives] == ["accuracy", *names]
+    for row in result.pareto:
+        means = [row["predicted"][name]["mean"] for name in names]
+        assert result.study.trials[row["trial"]].values[1:] == pytest.approx(means, abs=1e-6)
+    # A latency without a device is that on the first one.
+    told = find(lambda a: {**give(a), "latency_ms": 2.5}, hardware=devices, n_trials=3)
+    assert all(row["observed"][names[0]] == 2.5 for row in told.pareto)
+    assert not any(names[1] in row["observed"] for row in told.pareto)
+
+
+@pytest.mark.parametrize("quantity", ["size", "throughput", "latency"])
+def test_an_objective_that_is_not_told_is_predicted_or_counted(find: Find, quantity: str) -> None:
+    result = find(hardware="RTX 3090", objectives=["accuracy", quantity], n_trials=2)
+    key = QUANTITIES[quantity].key
+    assert [goal.name for goal in result.objectives] == ["accuracy", key]
+    for row in result.pareto:
+        known = row[key] if key in row else row["predicted"][key]["mean"]
+        assert result.study.trials[row["trial"]].values[1] == pytest.approx(known, abs=1e-5)
+    assert ("with ~ are predicted" in result.to_text()) == (quantity != "size")
+
+
+def test_a_quantity_may_be_told_by_its_name(find: Find) -> None:
+    result = find(lambda a: {**give(a), "energy": 2.0}, objectives=["accuracy", "energy"])
+    assert [goal.name for goal in result.objectives] == ["accuracy", "energy_j"]
+    assert all(row["observed"]["energy_j"] == 2.0 for row in result.pareto)
+    assert "energy J" in result.to_text()
+
+
+def test_energy_and_memory_of_language_models_are_foreseen(find: Find) -> None:
+    def answer(arch: Architecture) -> dict[str, Any]:
+        return {"perplexity": 30.0 + len(arch.text) % 7}
+
+    names = ["perplexity", "energy", "memory"]
+    result = find(answer, space="gpt:s", hardware="H100", objectives=names, n_trials=2)
+    for row in result.pareto:
+        values = result.study.trials[row["trial"]].values
+        known = [row["predicted"]["energy_j"]["mean"], row["memory_mb"]]
+        assert values[1:] == pytest.approx(known, rel=1e-5)
+    assert "energy is zero-shot" in result.to_text()
+
+
+@pytest.mark.parametrize("device", ["H100", "Raspberry Pi 5"])
+def test_a_limit_on_an_energy_that_only_the_program_knows(find: Find, device: str) -> None:
+    def answer(arch: Architecture) -> dict[str, Any]:
+        return {**give(arch), "energy_j": 0.1 * len(arch.text)}
+
+    result = find(answer, hardware=device, objectives="accuracy", constraints="energy<=4J")
+    assert all("energy_j<=4" in trial.constraints for trial in result.study.trials)
+    with pytest.raises(InputError, match="10 trials in a row failed.*no energy_j; it has"):
+        find(hardware=device, objectives="accuracy", constraints="energy<=5J", n_trials=10)
+
+
+def test_a_table_may_know_better_than_the_predictions(
+    find: Find, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"space": "gpt:s", "hardware": "H100", "objectives": ["perplexity"], "batch_size": 8}
+    result = find("table", **options, constraints="latency<=1ms", n_trials=2)
+    assert result.pareto == []
+    assert result.infeasible == 2
+    assert "meets latency<=1ms on H100" in caplog.text
+    assert "architectures are proposed that miss it by least" in caplog.text
+
+
+def test_a_table_was_measured_in_one_precision(find: Find) -> None:
+    options = {"space": "gpt:s", "hardware": "H100", "batch_size": 8, "n_trials": 1}
+    with pytest.raises(InputError, match=r"measured on H100 in eager, bf16.*leave runtime and"):
+        find("table", **options, runtime="fp32", objectives=["perplexity", "latency"])
+    assert find("table", **options, runtime="bf16", objectives=["perplexity", "latency"]).pareto
