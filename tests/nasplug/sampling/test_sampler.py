@@ -21,8 +21,9 @@ from optuna.trial import TrialState, create_trial
 from table_predictors import TablePredictor
 
 from nasplug.sampling.sampler import PredictorSampler
-from nasplug.search_spaces import InputError, space
-from nasplug.searching.objectives import PredictedObjective, suggest
+from nasplug.search_spaces import FiniteSpace, InputError, space
+from nasplug.searching.objectives import PredictedObjective, suggest, suggest_architecture
+from nasplug.studies.evaluation_table import Members
 
 NB201 = space("nb201")
 DISTRIBUTIONS = NB201.distributions()
@@ -376,3 +377,22 @@ def test_study_of_other_parameters_is_left_alone(tables: dict[str, TablePredicto
     study = optuna.create_study(directions=BOTH, sampler=sampler)
     study.optimize(lambda t: (t.suggest_float("x", 0, 1), 1.0), n_trials=3)
     assert tables["accuracy"].calls == before
+
+
+def test_trials_overrule_predictions_that_meet_no_limit() -> None:
+    nb201 = space("nb201")
+    assert isinstance(nb201, FiniteSpace)
+    some = Members(nb201, [arch for k, arch in enumerate(nb201) if k % 331 == 5])
+    limit = "latency<=1ms"
+    sampler = PredictorSampler(some, "RTX 3090", limit, seed=0)
+    assert not sampler.candidates.feasible.any()
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> float:
+        arch = suggest_architecture(trial, some, some.distributions())
+        convolutions = arch.text.count("nor_conv")
+        trial.set_constraint("latency_ms<=1", 0.2 * convolutions - 0.9)
+        return convolutions
+
+    study.optimize(objective, n_trials=24)
+    assert study.best_value == 4
