@@ -20,6 +20,9 @@ from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 
 __all__ = ["Candidates"]
 
+# Factor between a limit and the last value that is sure enough to meet it, worth a sentence.
+FAR = 1.5
+
 
 class Candidates(ABC):
     """Architectures of a space, each scored once; an architecture keeps its index for good.
@@ -87,7 +90,28 @@ class Candidates(ABC):
 
     def notes(self) -> list[str]:
         """Sentences that a reader of the scores must know."""
-        return []
+        found = (self._cautious(k) for k in range(len(self.constraints)))
+        return [note for note in found if note is not None]
+
+    def _cautious(self, k: int) -> str | None:
+        """Say how far from its bound a limit on a device keeps networks; None if it is near."""
+        limit, kind = self.constraints[k], QUANTITIES[self.constraints[k].name]
+        quantity, met = self.quantities.get(limit.name), self.scores.met[k]
+        if quantity is None or not kind.needs_device or not met[self.competing].any():
+            return None
+        sign = 1.0 if limit.is_upper else -1.0
+        missed = sign * (quantity.mean - limit.bound)
+        nearest = self.competing[met[self.competing]]
+        last = float(quantity.mean[nearest][np.argmax(missed[nearest])])
+        is_far = max(last, limit.bound) >= FAR * min(last, limit.bound)
+        if not is_far or not ((missed <= 0) & ~met).any():
+            return None
+        return (
+            f"{limit.shown} with probability {limit.probability:g} keeps networks of a predicted "
+            f"{kind.text(last)} and better, as intervals are wide: a lower probability keeps more, "
+            "and measurements on the device, or a precision and runtime in which networks like "
+            "these were measured on it, narrow the intervals"
+        )
 
     # --- scores, and what follows from them ---
 

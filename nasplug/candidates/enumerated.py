@@ -262,7 +262,7 @@ class EnumeratedCandidates(Candidates):
 
     def notes(self) -> list[str]:
         """Sentences on how many members the predictor scored, and how wrong the fast model is."""
-        notes = []
+        notes = super().notes()
         for name, members in self._predicted.items():
             if members.exact.all():
                 continue

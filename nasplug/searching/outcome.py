@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,9 +98,10 @@ def _latency_evidence(
             continue
         graphs = candidates.timed_graphs(front or [0])
         predictor = prepared.predictors["latency"]
-        evidence[name] = latency_evidence(
-            predictor, graphs, device, config.batch_size, kind, learned
-        )
+        found = latency_evidence(predictor, graphs, device, config.batch_size, kind, learned)
+        # Of a whole front, measurements of other networks elsewhere say little.
+        near = [m for m in found.measurements if m.setting.hardware.name == device.name]
+        evidence[name] = replace(found, measurements=tuple(near))
     return evidence
 
 

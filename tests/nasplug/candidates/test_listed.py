@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
+import pytest
 
 from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.scoring import Scoring
+from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import space
 
 NB201 = space("nb201")
@@ -41,3 +44,16 @@ def test_a_copy_has_more_and_the_original_stays() -> None:
     assert not copy.free(np.array([40]), {new.arch_id}, True)[0]
     assert copy.ids[: len(made.ids)] == made.ids
     assert np.array_equal(copy.means(["flops"])[:40], made.means(["flops"]))
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"),
+    [("latency<=8ms", r"predicted \d\.\d+ ms and better"), ("latency<=1s", ""), ("params<=30M", "")],
+)
+def test_a_limit_says_where_wide_intervals_leave_much_out(limit: str, kept: str) -> None:
+    sampler = PredictorSampler(
+        "gpt:s", "H100", limit, objectives=["perplexity", "latency"], seed=0, pool_size=80
+    )
+    notes = [note for note in sampler.candidates.notes() if "keeps networks of a" in note]
+    assert len(notes) == bool(kept)
+    assert all(re.search(kept, note) for note in notes)
