@@ -44,6 +44,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     # So is a vision transformer; both kinds share the reader of choices and the writer.
     "search_spaces/networks/test_vit.py": (
         "search_spaces/networks/own_choices.py",
+        "search_spaces/networks/transformer_network.py",
         "search_spaces/networks/transformer_onnx.py",
         "search_spaces/networks/vit_model.py",
         "search_spaces/networks/vit_network.py",

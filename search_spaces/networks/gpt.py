@@ -24,6 +24,7 @@ from nasplug.search_spaces.networks.gpt_network import LanguageModelBuilder
 from nasplug.search_spaces.networks.gpt_text import FORM, read_text, write_text
 from nasplug.search_spaces.networks.network_space import NetworkSpace
 from nasplug.search_spaces.networks.own_choices import (
+    check_names,
     check_whole,
     choices_text,
     distinct_values,
@@ -205,12 +206,7 @@ class GPTSpace(NetworkSpace):
 
     def __init__(self, choices: GPTChoices | None = None, name: str | None = None, **own: Any):
         if choices is None:
-            unknown = next((key for key in own if key not in _FIELDS), None)
-            if unknown is not None:
-                raise InputError(
-                    f"unknown choice {unknown!r} of a language model; known: "
-                    f"{closest(unknown, _FIELDS)}"
-                )
+            check_names(own, _FIELDS, "a language model")
             choices = GPTChoices(**own)
         self.choices = choices
         text = choices.text

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.networks.gpt_model import LanguageModel, Tokens
-from nasplug.search_spaces.operators import Operator
-from nasplug.search_spaces.pricing import network_graph
+from nasplug.search_spaces.networks.transformer_network import TransformerBuilder
 
 if TYPE_CHECKING:
     import onnx
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["LanguageModelBuilder"]
 
 
-class LanguageModelBuilder:
+class LanguageModelBuilder(TransformerBuilder):
     """Builder of the operators of a language model, for one sequence.
 
     Args:
@@ -24,26 +22,13 @@ class LanguageModelBuilder:
     """
 
     def __init__(self, model: LanguageModel, tokens: Tokens) -> None:
+        super().__init__()
         self.model, self.tokens = model, tokens
-        self.operators: list[Operator] = []
-
-    def _add(
-        self, op: str, inputs: tuple[int, ...], shape: tuple[int, ...], params: int = 0
-    ) -> int:
-        self.operators.append(Operator(op, inputs, shape, other_params=params))
-        return len(self.operators) - 1
 
     def _norm(self, x: int) -> int:
         """Add a LayerNorm, whose scale and shift are there with and without other biases."""
         embed = self.model.embed
         return self._add("LayerNormalization", (x,), (1, self.tokens.new, embed), 2 * embed)
-
-    def _linear(self, x: int, outputs: int, has_bias: bool) -> int:
-        features = self.operators[x].shape[-1]
-        shape = (1, self.tokens.new, outputs)
-        weights = (outputs, features)
-        self.operators.append(Operator("Gemm", (x,), shape, weights=weights, bias=has_bias))
-        return len(self.operators) - 1
 
     def _attention(self, x: int, heads: int) -> int:
         """Add causal attention with rotary positions on a part of each head."""
@@ -100,13 +85,6 @@ class LanguageModelBuilder:
             raised = self._mlp(self._norm(x), ratio)
             x = self._add("Add", (self._add("Add", (x, attended), whole), raised), whole)
         return self._linear(self._norm(x), model.vocabulary, False)
-
-    def graph(self, output: int) -> Graph:
-        """Convert the operators that `output` needs to a graph.
-
-        Its multiply-accumulates hold the two products inside of attention, as `MatMul`.
-        """
-        return network_graph(self.operators, [output])
 
     def onnx_model(
         self, output: int, seed: int = 0, batch_size: int = 1, name: str = "network"

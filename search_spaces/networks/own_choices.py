@@ -9,7 +9,7 @@ from typing import Any
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.networks.encodings import shown
 
-__all__ = ["check_whole", "choices_text", "distinct_values", "read_choices"]
+__all__ = ["check_names", "check_whole", "choices_text", "distinct_values", "read_choices"]
 
 _MOST_IN_RANGE = 1_000
 
@@ -33,6 +33,24 @@ def check_whole(name: str, value: Any, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{name} {value!r} is not a whole number of at least {least}")
+
+
+def check_names(given: Iterable[str], names: Sequence[str], kind: str) -> None:
+    """Check that choices have known names.
+
+    Args:
+        given: Names of the choices.
+        names: Names that a choice may have.
+        kind: Networks that are chosen, for the message, such as `"a language model"`.
+
+    Raises:
+        InputError: If a name is unknown.
+    """
+    unknown = next((name for name in given if name not in names), None)
+    if unknown is not None:
+        raise InputError(
+            f"unknown choice {unknown[:40]!r} of {kind}; known: {closest(unknown, names)}"
+        )
 
 
 def choices_text(choices: Any) -> str:
@@ -72,10 +90,9 @@ def read_choices(
     names, chosen = tuple(names), {}
     for item in text.split(",") if text else []:
         name, equals, values = (part.strip() for part in item.partition("="))
-        if not equals or name not in names:
-            raise InputError(
-                f"unknown choice {name[:40]!r} of {kind}; known: {closest(name, names)}"
-            )
+        check_names([name], names, kind)
+        if not equals:
+            raise InputError(f"{name} has no value; write it like {name}=2")
         if name in chosen:
             raise InputError(f"{name} is given twice; give it once")
         numbers = tuple(

@@ -23,6 +23,7 @@ from nasplug.search_spaces.networks.family import (
 )
 from nasplug.search_spaces.networks.network_space import NetworkSpace
 from nasplug.search_spaces.networks.own_choices import (
+    check_names,
     check_whole,
     choices_text,
     distinct_values,
@@ -278,11 +279,7 @@ class VitSpace(NetworkSpace):
 
     def __init__(self, choices: VitChoices | None = None, name: str | None = None, **own: Any):
         if choices is None:
-            unknown = next((key for key in own if key not in _FIELDS), None)
-            if unknown is not None:
-                raise InputError(
-                    f"unknown choice {unknown!r} of {_KIND}; known: {closest(unknown, _FIELDS)}"
-                )
+            check_names(own, _FIELDS, _KIND)
             choices = VitChoices(**own)
         self.choices = choices
         text = choices_text(choices)

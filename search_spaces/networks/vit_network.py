@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.networks.transformer_network import TransformerBuilder
 from nasplug.search_spaces.networks.vit_model import CHANNELS, VisionTransformer
 from nasplug.search_spaces.operators import Operator
-from nasplug.search_spaces.pricing import network_graph
 
 if TYPE_CHECKING:
     import onnx
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["VisionTransformerBuilder"]
 
 
-class VisionTransformerBuilder:
+class VisionTransformerBuilder(TransformerBuilder):
     """Builder of the operators of a vision transformer, for one image.
 
     The operators are those that the reader of PyTorch modules finds in timm's `VisionTransformer`.
@@ -25,24 +24,12 @@ class VisionTransformerBuilder:
     """
 
     def __init__(self, model: VisionTransformer) -> None:
+        super().__init__()
         self.model = model
-        self.operators: list[Operator] = []
-
-    def _add(
-        self, op: str, inputs: tuple[int, ...], shape: tuple[int, ...], params: int = 0
-    ) -> int:
-        self.operators.append(Operator(op, inputs, shape, other_params=params))
-        return len(self.operators) - 1
 
     def _like(self, op: str, *inputs: int, params: int = 0) -> int:
         """Add an operator whose output has the shape of its first input."""
         return self._add(op, inputs, self.operators[inputs[0]].shape, params)
-
-    def _linear(self, x: int, outputs: int) -> int:
-        *others, features = self.operators[x].shape
-        shape = (*others, outputs)
-        self.operators.append(Operator("Gemm", (x,), shape, (outputs, features), bias=True))
-        return len(self.operators) - 1
 
     def _embedding(self) -> int:
         """Add the patches and the class token, with their positions."""
@@ -88,13 +75,6 @@ class VisionTransformerBuilder:
         x = self._like("LayerNormalization", x, params=norm)
         x = self._add("Slice", (x,), (1, 1, model.embed))
         return self._linear(self._add("Reshape", (x,), (1, model.embed)), model.classes)
-
-    def graph(self, output: int) -> Graph:
-        """Convert the operators that `output` needs to a graph.
-
-        Its multiply-accumulates hold the two products inside of attention, as `MatMul`.
-        """
-        return network_graph(self.operators, [output])
 
     def onnx_model(
         self, output: int, seed: int = 0, batch_size: int = 1, name: str = "network"

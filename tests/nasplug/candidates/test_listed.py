@@ -48,7 +48,11 @@ def test_a_copy_has_more_and_the_original_stays() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "kept"),
-    [("latency<=8ms", r"predicted \d\.\d+ ms and better"), ("latency<=1s", ""), ("params<=30M", "")],
+    [
+        ("latency<=8ms", r"a predicted \d"),
+        ("latency<=1s", ""),
+        ("params<=30M", ""),
+    ],
 )
 def test_a_limit_says_where_wide_intervals_leave_much_out(limit: str, kept: str) -> None:
     sampler = PredictorSampler(
