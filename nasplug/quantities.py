@@ -18,7 +18,6 @@ __all__ = [
     "PREDICTED",
     "QUALITIES",
     "QUANTITIES",
-    "RISKY",
     "Number",
     "QuantityKind",
     "canonical_name",
@@ -80,7 +79,7 @@ class QuantityKind:
     @property
     def is_risky(self) -> bool:
         """Whether a limit on it holds with a probability, as it is not computed exactly."""
-        return without_device(self.name) in RISKY
+        return without_device(self.name) in _RISKY
 
     def on(self, device: str) -> QuantityKind:
         """The quantity on one of several devices."""
@@ -302,7 +301,7 @@ QUANTITIES = _ByName((kind.name, kind) for kind in _ALL)
 COUNTED = tuple(kind.name for kind in _ALL if kind.source == "counted")
 PREDICTED = tuple(kind.name for kind in _ALL if kind.source == "predicted")
 # Quantities of which a limit holds with a probability; the others are computed from the network.
-RISKY = frozenset({"accuracy", "perplexity", "latency", "throughput", "energy"})
+_RISKY = frozenset({"accuracy", "perplexity", "latency", "throughput", "energy"})
 # Quantities that a trained network is judged by.
 QUALITIES = ("accuracy", "perplexity")
 # Other names that people type. NAS benchmarks call multiply-accumulates FLOPs, and so does nasplug.

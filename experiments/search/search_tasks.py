@@ -18,6 +18,7 @@ from experiments.nb101.nb101_labels import labels_of
 from experiments.search.measured_spaces import Measured, MeasuredCells, MeasuredModels
 from nasplug import datasets
 from nasplug.datasets.gpt_networks import ENERGY_BATCH
+from nasplug.datasets.importers.gpt_runs import BATCHES
 from nasplug.pareto import hypervolume, pareto_mask
 from nasplug.search_spaces import Architecture, FiniteSpace, space
 from nasplug.searching.objectives import suggest
@@ -33,7 +34,6 @@ DEVICES = {key.removesuffix("@1").replace(" ", "").lower(): key for key in COLUM
 THROUGHPUT = "RTX 3090 img/s"
 # Devices of the tables of language models, and the batch of each scale.
 GPT_DEVICES = {"h100": "H100", "rtx3080": "RTX 3080", "a100": "A100 40GB", "v100": "V100"}
-GPT_BATCHES = {"s": 8, "m": 4, "l": 1}
 # Share of the cells of NAS-Bench-101 that count as the best.
 BEST_SHARE = 0.001
 
@@ -89,7 +89,7 @@ class Task:
 
     @property
     def violations(self) -> dict[str, Array]:
-        """How far each architecture misses each limit, by the name of its constraint."""
+        """Distances by which architectures miss each limit, by the name of its constraint."""
         first = {} if self.violation is None else {self.limited: self.violation}
         return {**first, **self.other_violations}
 
@@ -136,7 +136,7 @@ class Task:
         return self.evaluate(trial, self.row(trial))
 
     def curve(self, rows: NDArray[np.intp]) -> Array:
-        """What was reached after each trial."""
+        """Best value or share of hypervolume after each trial; see `reached`."""
         return np.array([self.reached(rows[: n + 1]) for n in range(len(rows))])
 
     def reached(self, rows: NDArray[np.intp]) -> float:
@@ -281,7 +281,7 @@ def _gpt(name: str) -> Task | None:
     if form is None or form[2] not in GPT_DEVICES:
         return None
     searched, table = _gpt_space(form[1])
-    device = f"{GPT_DEVICES[form[2]]}@{GPT_BATCHES[form[1]]}"
+    device = f"{GPT_DEVICES[form[2]]}@{BATCHES[form[1]]}"
     perplexity = table["perplexity"].to_numpy(np.float64)
     joules = f"{GPT_DEVICES[form[2]]}@{ENERGY_BATCH} J"
     columns = {"latency": device, "energy": joules, "memory": "allocated_mb"}

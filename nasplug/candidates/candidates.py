@@ -130,6 +130,10 @@ class Candidates(ABC):
         """The image set of the networks whose latency is predicted."""
         return self._scoring.latency_dataset
 
+    def device_of(self, name: str) -> Hardware | None:
+        """The device of a quantity; see `Scoring.device_of`."""
+        return self._scoring.device_of(name)
+
     @property
     def scores(self) -> Scores:
         """All that is known of the architectures, in their order."""

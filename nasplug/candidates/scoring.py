@@ -94,6 +94,9 @@ class Scoring:
         Raises:
             InputError: If there is no predictor of a quantity, or it has other targets or units.
         """
+        summed = None if self.predicted else self._summed(archs)
+        if summed is not None:
+            return summed
         group = _groups(archs)
         first, graphs = self.space.tasks[0], self.space.to_graphs(archs, self.dataset)
         counts = {name: np.array([graph.total(name) for graph in graphs]) for name in COSTS}
@@ -124,6 +127,16 @@ class Scoring:
                 predicted[name] = (prediction, self.target(name), group)
         connected = np.array([len(simplify(graph).edges) > 0 for graph in graphs])
         return self.joined(counts, predicted, connected)
+
+    def _summed(self, archs: Sequence[Architecture]) -> Scores | None:
+        """Scores by counts alone, which sums of few graphs tell of some spaces; None of others."""
+        sums = self.space.summands(archs, self.dataset)
+        if sums is None:
+            return None
+        graphs, numbers = sums
+        totals = np.array([[graph.total(name) for name in COSTS] for graph in graphs])
+        counts = dict(zip(COSTS, (numbers @ totals).T, strict=True))
+        return self.joined(counts, {}, np.ones(len(archs), np.bool_))
 
     @cached_property
     def predicted(self) -> tuple[str, ...]:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
 from functools import lru_cache
-
-import numpy as np
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.pool import first_members, is_listed
-from nasplug.candidates.scores import Scores
 from nasplug.candidates.scoring import Scoring
-from nasplug.objectives import COSTS
 from nasplug.sampling.learned_choice import Generators
-from nasplug.search_spaces import Architecture, CodedSpace, FiniteSpace, SearchSpace
+from nasplug.search_spaces import CodedSpace, FiniteSpace, SearchSpace
 
 __all__ = ["learned_candidates"]
 
@@ -33,8 +27,6 @@ def learned_candidates(scoring: Scoring, generators: Generators, size: int) -> C
     quarter of `size`. Children of the best trials join them later.
     """
     space = scoring.space
-    if not scoring.predicted:
-        scoring = CountedScoring(**{f.name: getattr(scoring, f.name) for f in fields(scoring)})
     if not is_listed(space):
         first = first_members(space, generators(POOL), size, DRAWN)
         return ListedCandidates(scoring, first, whole=False)
@@ -53,18 +45,4 @@ def _all_members(scoring: Scoring) -> Candidates:
 
 @lru_cache(maxsize=4)
 def _counted_members(space: SearchSpace, dataset: str) -> Candidates:
-    return _all_members(CountedScoring(space, (), None, (), 1, dataset, {}))
-
-
-class CountedScoring(Scoring):
-    """Scoring by counts alone, which sums of few graphs tell of some spaces."""
-
-    def __call__(self, archs: Sequence[Architecture]) -> Scores:
-        """Score architectures, at least one; see `Scoring`."""
-        sums = self.space.summands(archs, self.dataset)
-        if sums is None:
-            return super().__call__(archs)
-        graphs, numbers = sums
-        totals = np.array([[graph.total(name) for name in COSTS] for graph in graphs])
-        counts = dict(zip(COSTS, (numbers @ totals).T, strict=True))
-        return self.joined(counts, {}, np.ones(len(archs), np.bool_))
+    return _all_members(Scoring(space, (), None, (), 1, dataset, {}))

@@ -17,7 +17,6 @@ from nasplug.pareto import pareto_mask
 from nasplug.predicting.energy import energy_note
 from nasplug.predicting.evidence import LatencyEvidence, latency_evidence
 from nasplug.predicting.measured_accuracy import HasAccuracies
-from nasplug.predictors.hardware import Hardware
 from nasplug.quantities import QUALITIES, QUANTITIES, without_device
 from nasplug.results.observed_result import ObservedResult
 from nasplug.results.result import DIGITS, SearchResult, predicted_ends
@@ -47,7 +46,7 @@ def result_of(
     devices = () if prepared.runtime else config.devices
     truths = measured(candidates, best_indices, config.dataset, devices, config.batch_size)
     evidence = _latency_evidence(config, prepared, candidates, best_indices)
-    notes = _energy_notes(config, candidates, best)
+    notes = _energy_notes(candidates, best)
     scored = Scored(candidates, tuple(indices), tuple(best_indices))
     fields = common_fields(config, prepared, study, seconds) | {
         "n_trials": len(indices),
@@ -93,7 +92,7 @@ def _latency_evidence(
     """The evidence behind each latency of a front, by its name; of any candidate if it is empty."""
     evidence: dict[str, LatencyEvidence] = {}
     for name, (kind, learned) in candidates.scores.evidence_on.items():
-        device = _device_of(config, name)
+        device = candidates.device_of(name)
         if kind is None or device is None or without_device(name) != "latency":
             continue
         graphs = candidates.timed_graphs(front or [0])
@@ -105,9 +104,7 @@ def _latency_evidence(
     return evidence
 
 
-def _energy_notes(
-    config: SearchConfig, candidates: Candidates, trials: Sequence[FrozenTrial]
-) -> tuple[str, ...]:
+def _energy_notes(candidates: Candidates, trials: Sequence[FrozenTrial]) -> tuple[str, ...]:
     """A sentence on each predicted energy, unless all trials of an observed front told it."""
     evidence = candidates.scores.evidence_on
     energies = [name for name in evidence if without_device(name) == "energy"]
@@ -118,14 +115,8 @@ def _energy_notes(
         energy_note(kind, device)
         for name in energies
         if (kind := evidence[name][0]) is not None
-        and (device := _device_of(config, name)) is not None
+        and (device := candidates.device_of(name)) is not None
     )
-
-
-def _device_of(config: SearchConfig, name: str) -> Hardware | None:
-    """The device of a quantity's name; the first one where it names none."""
-    word = name.partition("@")[2]
-    return next((device for device in config.devices if device.name == word), config.hardware)
 
 
 def common_fields(

@@ -27,6 +27,7 @@ def test_candidates_are_counted_as_graphs_are(monkeypatch: pytest.MonkeyPatch) -
         for name, rows in built.first.items():
             assert np.array_equal(rows, features.first[name])
             assert np.array_equal(built(archs)[name], features(archs)[name])
+    # Without sums of few graphs all graphs are built.
     scores = Scoring(nets, (), None, (), 1, "decode", {})(listed.architectures)
     assert scores.connected.all()
     assert listed.scores.connected.all()
