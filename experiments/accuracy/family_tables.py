@@ -112,7 +112,8 @@ def attention() -> str:
     told = (
         f"{found['judging_networks']} networks judge, in {found['pairs']} pairs; "
         f"{found['other_networks']} are of {found['other_families']} other families, where "
-        f"{found['other_networks_asked']} are asked, with their size left out. The chosen model's gain in τ over FLOPs among the judges, "
+        f"{found['other_networks_asked']} are asked, with their size left out. The chosen model's "
+        "gain in τ over FLOPs among the judges, "
         f"size left out, is {low:+.2f} to {high:+.2f} (95 %, from resampled networks). All models:"
     )
     rows = [[name, *_asked(model)] for name, model in found["models"].items()]
