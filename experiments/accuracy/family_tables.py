@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.tables import load, section, table
+from experiments.tables import MISSING, load, section, table
 
 _METHODS = {
     "FLOPs alone": "FLOPs",
@@ -68,30 +68,75 @@ def families() -> str:
     return table(head, _families(load("family_accuracy")["all"]))
 
 
+# Ways to ask about a network -> what is left out.
+_SETTINGS = {"families": "family", "sizes": "size"}
+_MEANS = {
+    "families": "mean of the same kind of recipe in other families",
+    "sizes": "mean of the recipe's other sizes",
+}
+# Models beside the chosen one.
+_NOTED = ("the package's process, scale 2", "line: FLOPs")
+_HEAD = ["predicted by", "other families: error", "τ"]
+for _left_out in _SETTINGS.values():
+    _HEAD += [f"judges, {_left_out} left out: error", "τ", "inside"]
+
+
+def _asked(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Cells of a model: the other families with sizes left out, then the judges in both ways."""
+    parts = [found["sizes"]["others"], *(found[setting]["judges"] for setting in _SETTINGS)]
+    cells = []
+    for part in parts:
+        cells += [f"{part['mean_absolute_error']:.2f}", f"{part['tau']:.3f}"]
+        cells += [f"{part['inside']:.0%}"] if part is not parts[0] else []
+    return cells
+
+
 @section("attention-accuracy")
 def attention() -> str:
-    """A row a way to predict the vision transformers that judge."""
+    """A row a floor, and rows of the chosen model and of two that stand out."""
     found = load("attention_accuracy")
-    errors, ranks = found["summary"], found["ranks"]["tau"]
-    rows = (
-        ("mean of other families", "mean", ""),
-        ("FLOPs, or a line through them", "line", "FLOPs alone"),
-        ("process, their families left out", "families left out", "families left out"),
-        ("process, one network left out", "network left out", "network left out"),
-    )
+    errors, ranks = found["floors"]["mean_absolute_error"], found["floors"]["tau"]
     body = []
-    for title, key, rank in rows:
-        inside = errors[key].get("inside")
-        body.append(
-            [
-                title,
-                f"{errors[key]['mean_absolute_error']:.2f}",
-                "–" if inside is None else f"{inside:.0%}",
-                f"{ranks[rank]:.2f}" if rank else "–",
-            ]
-        )
-    head = ["predicted by", "mean error, points", "inside 90 % intervals"]
-    return table([*head, "τ of pairs of one recipe"], body)
+    for setting, title in _MEANS.items():
+        others, judges = (f"{errors[who][setting]:.2f}" for who in ("others", "judges"))
+        own, none = [judges, MISSING, MISSING], [MISSING] * 3
+        cells = [*own, *none] if setting == "families" else [*none, *own]
+        body.append([title, others if setting == "sizes" else MISSING, MISSING, *cells])
+    for name, title in (("FLOPs alone", "FLOPs"), ("parameters alone", "parameters")):
+        others, judges = (f"{ranks[who][name]:.3f}" for who in ("others", "judges"))
+        body.append([title, MISSING, others, *[MISSING, judges, MISSING] * 2])
+    for name in (found["chosen"], *_NOTED):
+        title = f"**{name}**" if name == found["chosen"] else name
+        body.append([title, *_asked(found["models"][name])])
+    low, high = found["over_flops"]
+    told = (
+        f"{found['judging_networks']} networks judge, in {found['pairs']} pairs; "
+        f"{found['other_networks']} are of {found['other_families']} other families, where "
+        f"{found['other_networks_asked']} are asked, with their size left out. The chosen model's "
+        "gain in τ over FLOPs among the judges, "
+        f"size left out, is {low:+.2f} to {high:+.2f} (95 %, from resampled networks). All models:"
+    )
+    rows = [[name, *_asked(model)] for name, model in found["models"].items()]
+    return f"{table(_HEAD, body)}\n\n{told}\n\n{table(_HEAD, rows)}"
+
+
+@section("attention-recipes")
+def attention_recipes() -> str:
+    """A row a recipe of the vision transformers that judge, by the chosen model."""
+    body = [
+        [
+            row["recipe"],
+            str(row["networks"]),
+            f"{row['error_of_mean']:.2f}",
+            f"{row['mean_absolute_error']:.2f}",
+            f"{row['inside']:.0%}",
+            str(row["pairs"]),
+            *(f"{row['tau'][name]:.2f}" for name in ("parameters alone", "FLOPs alone", "model")),
+        ]
+        for row in load("attention_accuracy")["by_recipe"]
+    ]
+    head = ["recipe", "networks", "error of the mean", "of the model", "inside", "pairs"]
+    return table([*head, "parameters, τ", "FLOPs, τ", "model, τ"], body)
 
 
 @section("family-limits")

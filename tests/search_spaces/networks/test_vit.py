@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 import nasplug
 from nasplug.datasets.network_graphs import shipped_network_graphs
+from nasplug.devices.hardware import hardware
+from nasplug.predicting.zoo import load_shipped
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 from nasplug.search_spaces.networks.vit import VitSpace
@@ -171,3 +173,14 @@ def test_choices_of_python():
     assert nasplug.space("vit:patch=16,resolution=224,ratio=3.5|4.0,depth=1..2").name == space.name
     # Widths between those of the published networks.
     assert not VitSpace(embed=(200,)).standards
+
+
+def test_few_wide_layers_are_faster_than_many_narrow_ones():
+    # Why a search that maximises FLOPs within a latency prefers the smallest depth.
+    shapes = [(768, 6), (576, 11), (384, 24)]
+    archs = [VIT.parse(f"embed={e},depth={d},heads={e // 64},ratio=4") for e, d in shapes]
+    flops = [VIT.to_graph(arch).total("flops") for arch in archs]
+    assert max(flops) < 1.05 * min(flops)
+    latency = load_shipped(VIT, "latency")
+    for device, batch in (("RTX 3090", 1), ("RTX 3090", 64), ("Raspberry Pi 4", 1)):
+        assert (np.diff(latency.predict(archs, hardware(device), batch).mean[:, 0]) > 0).all()
