@@ -10,8 +10,10 @@ import pytest
 from report_pages import island
 from table_predictors import TablePredictor
 
+from nasplug.plots.progress import hypervolume_so_far, reference_of
 from nasplug.search_spaces import InputError
 from nasplug.searching.search import SearchResult, search
+from nasplug.studies.values import study_values
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,14 @@ def folder(result: SearchResult, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_json_is_the_result(result: SearchResult, folder: Path) -> None:
     assert json.loads((folder / "result.json").read_text()) == result.to_json()
+
+
+def test_hypervolume_is_that_of_the_progress(result: SearchResult) -> None:
+    values = study_values(result.study)
+    end = reference_of([values], values.sign)
+    told = result.to_json()["hypervolume"]
+    assert told["reference"] == pytest.approx(dict(zip(values.metrics, end, strict=True)))
+    assert told["value"] == pytest.approx(hypervolume_so_far(values, end)[-1])
 
 
 def test_picture_is_a_png_of_sensible_size(folder: Path) -> None:
