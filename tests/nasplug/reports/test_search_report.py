@@ -159,6 +159,21 @@ def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
     assert content["axes"][1]["limits"] == [[50.0, "flops<=50M"]]
 
 
+def test_the_table_has_what_a_limit_is_on(nb201_cache: Path, tmp_path: Path) -> None:
+    predictors = [TablePredictor("accuracy"), TablePredictor("latency")]
+    options: dict[str, Any] = {"storage": "memory", "predictors": predictors, "n_trials": 5}
+    limits = ["latency<=99ms", "params<=9M", "size<=64MB"]
+    search("nb201", "GTX 1080 Ti", limits, **options).report(tmp_path)
+    content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
+    columns = content["columns"]
+    assert len(content["axes"]) == 2
+    assert [c for c in columns if not c.startswith("measured")] == [
+        *("accuracy (%)", "latency (ms)", "parameters (M)", "file size (MB)")
+    ]
+    sizes = [row["cells"][columns.index("file size (MB)")][0] for row in content["rows"]]
+    assert all(0 < value <= 64 for value in sizes)
+
+
 def test_measured_accuracies_are_not_compared_with_themselves(tmp_path: Path) -> None:
     search("timm:resnet18", "T4", storage="memory").report(tmp_path)
     content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
