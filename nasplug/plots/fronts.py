@@ -175,6 +175,9 @@ def _pair(plot: Axes, front: ShownFront, x: int, y: int) -> None:
             line(bound, color=RED, linestyle="--", linewidth=1.4, label=label)
     for which, k in (("x", x), ("y", y)):
         scaled(plot, which, front.axes[k].scale)
+    if front.axes[x].scale == "linear":
+        # More would touch each other in a narrow panel.
+        plot.locator_params(axis="x", nbins=6)
     plot.grid(alpha=0.3)
     plot.set_xlabel(folded(front.axes[x].label, 44), fontsize=10)
     plot.set_ylabel(folded(front.axes[y].label, 34), fontsize=10)
@@ -212,25 +215,29 @@ def _span(axis: Axis, column: Array) -> tuple[float, float]:
 def _upright(plot: Axes, k: int, axis: Axis, span: tuple[float, float]) -> list[str]:
     """Draw the k-th axis with its ticks and limits; return words for each limit."""
     worst, best = span
+
+    def height(value: float) -> float:
+        return float((heights(axis.scale, np.array(value)) - worst) / (best - worst))
+
     plot.plot([k, k], [0, 1], color="black", linewidth=1, zorder=1)
+    at = {text: height(bound) for bound, text in axis.limits}
+    seen = {text: y for text, y in at.items() if -EDGE <= y <= 1 + EDGE}
     for value in _ticks(axis, *sorted(span)):
-        height = float((heights(axis.scale, np.array(value)) - worst) / (best - worst))
-        plot.plot([k - 0.02, k], [height, height], color="black", linewidth=1, zorder=1)
-        tick = plot.text(k - 0.04, height, f"{value:.6g}", ha="right", va="center", fontsize=8)
+        y = height(value)
+        # The mark of a limit would hide the number, and its text tells it.
+        if any(abs(y - other) < EDGE for other in seen.values()):
+            continue
+        plot.plot([k - 0.02, k], [y, y], color="black", linewidth=1, zorder=1)
+        tick = plot.text(k - 0.04, y, f"{value:.6g}", ha="right", va="center", fontsize=8)
         # Lines of the front run behind the numbers.
         tick.set_bbox({"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5})
-    words = []
-    for bound, text in axis.limits:
-        height = float((heights(axis.scale, np.array(bound)) - worst) / (best - worst))
-        is_seen = -EDGE <= height <= 1 + EDGE
-        # The text of a limit on the axis stands beside it.
-        words.append("limit" if is_seen else f"limit {text}, outside the axes")
-        if is_seen:
-            plot.plot([k - 0.03, k + 0.09], [height, height], color=RED, linewidth=2.4, zorder=5)
-            label = plot.text(k + 0.1, height, text, color=RED, fontsize=8, va="bottom", zorder=5)
-            label.set_bbox({"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5})
-            as_written(label)
-    return words
+    for text, y in seen.items():
+        plot.plot([k - 0.09, k + 0.09], [y, y], color=RED, linewidth=2.4, zorder=5)
+        label = plot.text(k + 0.1, y, text, color=RED, fontsize=8, va="bottom", zorder=5)
+        label.set_bbox({"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5})
+        as_written(label)
+    # The text of a limit on the axis stands beside it.
+    return ["limit" if text in seen else f"limit {text}, outside the axes" for text in at]
 
 
 def _ticks(axis: Axis, low: float, high: float) -> list[float]:

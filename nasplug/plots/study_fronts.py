@@ -80,17 +80,17 @@ def _front_of(study: Study) -> ShownFront:
         title=f"{values.name}: front of {counted(len(values.numbers), 'trial')}",
         axes=[*value_axes(values, limits), *limited],
         values=np.hstack([shown, others])[rows],
-        choices=_choices(values, shown[rows]),
+        choices=_choices(values, shown[rows], [limit.shown for limit in limits]),
         others=shown[met[~on_front]],
         missed=shown[~values.feasible],
     )
 
 
-def _choices(values: StudyValues, front: np.ndarray) -> dict[str, int]:
+def _choices(values: StudyValues, front: np.ndarray, limits: list[str]) -> dict[str, int]:
     """Titles of the choices among a front's rows."""
     objectives = [
         Objective(name, "maximize" if sign < 0 else "minimize", "")
         for name, sign in zip(values.metrics, values.sign, strict=True)
     ]
     texts = [[f"{value:.5g}" for value in row] for row in front]
-    return {choice.title: choice.row for choice in choices(front, objectives, texts)}
+    return {choice.title: choice.row for choice in choices(front, objectives, texts, limits)}
