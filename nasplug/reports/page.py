@@ -1,7 +1,7 @@
 """A report as a page: its content as data, and one HTML file that shows it without a network.
 
-The page is put together from `frame.html`, `report.html`, `report.css` and four scripts. All content
-goes into it as one JSON island, and the scripts write it as text, never as markup.
+The page is put together from `frame.html`, `report.html`, `report.css` and four scripts. All
+content goes into it as one JSON island, and the scripts write it as text, never as markup.
 """
 
 from __future__ import annotations
