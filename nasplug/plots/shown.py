@@ -116,7 +116,7 @@ def limited_of(
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     axes, columns = [], []
     for name, bounds in named.items():
-        told = [_told(trials[number], name) for number in values.numbers.tolist()]
+        told = [_told(trials[number], bounds[0]) for number in values.numbers.tolist()]
         column = np.array(told, np.float64) * shown_factor(name)
         if np.isfinite(column).any():
             columns.append(column)
@@ -138,13 +138,15 @@ def _bounds(limits: Iterable[Constraint]) -> list[tuple[float, str]]:
     return [(limit.bound * shown_factor(limit.name), limit.shown) for limit in limits]
 
 
-def _told(trial: FrozenTrial, name: str) -> float:
-    """A quantity as a trial observed it, or else as it was predicted; NaN if unknown."""
-    observed = trial.user_attrs.get(OBSERVED)
-    for key in (name, QUANTITIES[name].key):
+def _told(trial: FrozenTrial, limit: Constraint) -> float:
+    """The quantity of a limit as a trial observed it, or else as predicted; NaN if unknown."""
+    kind, observed = QUANTITIES[limit.name], trial.user_attrs.get(OBSERVED)
+    for key in (limit.name, kind.key):
         if isinstance(observed, dict) and key in observed:
             return number_of(observed[key])
         ends = note_of(trial, "predicted").get(key)
         if isinstance(ends, dict):
             return number_of(ends.get("mean"))
-    return float("nan")
+    # What is computed exactly follows from its distance to the bound, relative to that.
+    missed = np.nan if kind.is_risky else trial.constraints.get(str(limit), np.nan)
+    return limit.bound * (1 + missed if limit.is_upper else 1 - missed)

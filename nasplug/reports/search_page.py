@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from nasplug.choices import Choice
-from nasplug.plots.axes import Axis, axis_of, kind_of, label_of, scale_of, shown_factor
-from nasplug.plots.shown import in_shown_units, value_axes
+from nasplug.plots.axes import axis_of, kind_of, label_of, scale_of, shown_factor
+from nasplug.plots.shown import in_shown_units, limited_of, value_axes
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.quantities import QUANTITIES, without_device
@@ -103,17 +103,14 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
     """
     values = _shown(study_values(result.study), result.n_trials)
     front = {int(row["trial"]) for row in result.pareto}
-    limited = _limited_values(result)
-    others = np.full((len(values.numbers), len(_limited_names(result))), np.nan)
-    for k, number in enumerate(values.numbers.tolist()):
-        others[k] = limited.get(number, others[k])
-    rows, limited_axes = study_rows(result.study, values, front, others), _limited_axes(result)
+    limited, others = limited_of(result.study, values, result.constraints)
+    rows = study_rows(result.study, values, front, others)
     return Page(
         title=_title(result),
         heading=result.heading(),
         axes=value_axes(values, result.constraints),
-        limited=limited_axes,
-        columns=[*values.labels, *(axis.label for axis in limited_axes)],
+        limited=limited,
+        columns=[*values.labels, *(axis.label for axis in limited)],
         rows=rows,
         interval="",
         choices=_chosen(result, rows),
@@ -123,44 +120,6 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
         notes=result.notes(),
         command=command,
     )
-
-
-def _limited_names(result: ReportedSearch) -> list[str]:
-    """Quantities of an observed search's limits that are no objectives."""
-    named = {objective.name for objective in result.objectives}
-    names = dict.fromkeys(c.name for c in result.constraints)
-    return [name for name in names if not named & {name, QUANTITIES[name].key}]
-
-
-def _limited_values(result: ReportedSearch) -> dict[int, list[float]]:
-    """Number of a trial on the front -> values of the limited quantities; NaN if unknown."""
-
-    def value(row: Mapping[str, Any], name: str) -> float:
-        key = QUANTITIES[name].key
-        predicted = row["predicted"].get(key) or {}
-        known = row["observed"].get(key, row.get(key, predicted.get("mean")))
-        return float("nan") if known is None else float(known) * shown_factor(name)
-
-    names = _limited_names(result)
-    return {int(row["trial"]): [value(row, name) for name in names] for row in result.pareto}
-
-
-def _limited_axes(result: ReportedSearch) -> list[Axis]:
-    """Axes of the quantities of `_limited_names`."""
-    columns = np.array(list(_limited_values(result).values()), np.float64)
-    axes = []
-    for k, name in enumerate(_limited_names(result)):
-        limits = [c for c in result.constraints if c.name == name]
-        axes.append(
-            axis_of(
-                label_of(name),
-                columns[:, k] if columns.size else columns,
-                not limits[0].is_upper,
-                [(c.bound * shown_factor(name), c.shown) for c in limits],
-                is_accuracy=name == "accuracy",
-            )
-        )
-    return axes
 
 
 def _shown(values: StudyValues, count: int) -> StudyValues:

@@ -8,8 +8,12 @@ import numpy as np
 import optuna
 import pytest
 from counted_studies import told
+from optuna.trial import create_trial
 
 from nasplug import InputError, plots
+from nasplug.candidates.constraints import parse_constraint
+from nasplug.plots.shown import limited_of
+from nasplug.studies.values import study_values
 
 WAYS = ("maximize", "minimize", "minimize")
 ROWS = [(90.0, 2.0, 5.0), (80.0, 1.0, 4.0), (70.0, 3.0, 1.0), (60.0, 4.0, 6.0), (99.0, 0.5, 0.5)]
@@ -62,6 +66,20 @@ def test_the_study_of_a_search_has_units_and_limits(searched: optuna.Study) -> N
     assert "memory<=102MB" in texts
     named = legend(plots.pairs(searched))
     assert any(text.startswith("limit latency<=2.5ms") for text in named)
+
+
+def test_what_is_computed_follows_from_its_distance_to_the_limit() -> None:
+    found = told(ROWS, WAYS)
+    for way, bound, missed in (("<=", 4.0, -0.25), (">=", 2.0, -0.5)):
+        trial = create_trial(values=list(ROWS[0]), constraints={f"size{way}{bound:g}MB": missed})
+        found.add_trial(trial)
+        limits = [parse_constraint(f"size{way}{bound:g}MB"), parse_constraint("energy<=1J")]
+        (axis,), values = limited_of(found, study_values(found), limits)
+        assert (axis.label, axis.maximize) == ("file size (MB)", way == ">=")
+        # No trial tells its energy, and the first ones nothing.
+        assert values.shape == (len(found.trials), 1)
+        assert np.isnan(values[:-1]).all()
+        assert values[-1, 0] == 3.0
 
 
 def test_progress_and_reference_of_a_search_have_units(searched: optuna.Study) -> None:
