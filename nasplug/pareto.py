@@ -10,6 +10,9 @@ sorted by its first objective, so that step i covers the rectangle from its poin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from nasplug.arrays import Array, Indices, Mask
@@ -18,14 +21,18 @@ __all__ = [
     "SAMPLE",
     "contributions",
     "hypervolume",
+    "hypervolume_of",
     "improving_points",
     "pareto_mask",
+    "reference_point",
     "smallest",
     "staircase",
 ]
 
 # Points of which the front is found first, where there are many.
 SAMPLE = 1_000
+# Distance of a reference point beyond a front's worst values, as a share of the front's extent.
+BEYOND = 0.1
 
 
 def pareto_mask(values: Array) -> Mask:
@@ -129,6 +136,40 @@ def hypervolume(points: Array, reference: Array) -> float:
     steps = staircase(points, reference)
     ceiling = np.concatenate([[reference[1]], steps[:-1, 1]])
     return float(((reference[0] - steps[:, 0]) * (ceiling - steps[:, 1])).sum())
+
+
+def reference_point(points: Array) -> Array:
+    """Point a tenth of the front's extent beyond the worst values of the front, `(m,)`.
+
+    An objective in which the front has no extent, as that of a single point, ends a tenth of its
+    size beyond.
+
+    Args:
+        points: Shape `(n, m)` with n ≥ 1; only the front among them counts.
+    """
+    front = points[pareto_mask(points)]
+    worst, extent = front.max(axis=0), np.ptp(front, axis=0)
+    extent = np.where(extent > 0, extent, np.maximum(np.abs(worst), 1e-9))
+    return np.asarray(worst + BEYOND * extent)
+
+
+def hypervolume_of(names: Sequence[str], values: Array, sign: Array) -> dict[str, Any] | None:
+    """The hypervolume up to `reference_point`, for JSON; None for one objective or no point.
+
+    Args:
+        names: Names of the objectives, length m.
+        values: Values, some to be maximised, `(n, m)`.
+        sign: Factors that turn values into losses, `(m,)`.
+
+    Returns:
+        `"value"`, and `"reference"` with a value for each name.
+    """
+    if len(names) < 2 or not len(values):
+        return None
+    losses = np.asarray(values * sign, np.float64)
+    end = reference_point(losses)
+    reference = dict(zip(names, (end * sign).tolist(), strict=True))
+    return {"value": hypervolume(losses, end), "reference": reference}
 
 
 def _hypervolume_of_many(front: Array, reference: Array) -> float:

@@ -193,12 +193,9 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     # A contract is tested on spaces and predictors that keep it, and on ones that break it.
     "nasplug/test_testing.py": ("nasplug/testing/*.py",),
-    "nasplug/plots/test_pictures.py": (
-        "nasplug/plots/axes.py",
-        "nasplug/plots/drawing.py",
-        "nasplug/plots/fronts.py",
-        "nasplug/plots/study_fronts.py",
-    ),
+    "nasplug/plots/test_pictures.py": ("nasplug/plots/drawing.py",),
+    # Units and limits of a study are seen in its pictures.
+    "nasplug/plots/test_study_fronts.py": ("nasplug/plots/shown.py",),
     # A search is tested from its arguments to its result.
     "nasplug/searching/test_search.py": (
         "nasplug/candidates/measured.py",
@@ -213,7 +210,6 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     # A page is tested from the search or study that it shows.
     "nasplug/reports/test_search_report.py": (
-        "nasplug/reports/front_pictures.py",
         "nasplug/reports/reported.py",
         "nasplug/reports/search_page.py",
     ),

@@ -1,10 +1,11 @@
 """The pictures of docs/plots.md, and how often values lay in the intervals that were announced.
 
-    python -m experiments.search.study_plots [--trials 80] [--seeds 5]
+    python -m experiments.search.study_plots [--trials 80] [--seeds 5] [--fronts]
 
 Studies of measured cells: CIFAR-10 validation accuracy and the latency of a GTX 1080 Ti. They are
 kept in runs/study_plots.journal, so a run that was stopped goes on. Writes docs/images/study-*.png
-and results/study_plots.json.
+and results/study_plots.json. The pictures of three objectives are of a search by prediction among
+language models; `--fronts` draws these two alone.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import optuna
+from matplotlib.figure import Figure
 
 from experiments import ROOT
 from experiments.campaign import Options
 from experiments.common import RUNS, write_result
 from experiments.search.search_tasks import Task, task
-from nasplug import PredictorSampler, plots
+from nasplug import PredictorSampler, plots, search
 from nasplug.pareto import pareto_mask
 from nasplug.search_spaces.files import atomic_path
 from nasplug.studies.storages import open_storage
@@ -82,13 +84,38 @@ def held(studies: list[optuna.Study]) -> dict[str, Any]:
     return shares
 
 
+def fronts() -> dict[str, Figure]:
+    """Pictures of a front of three objectives under a limit on a fourth quantity."""
+    found = search(
+        "gpt:s",
+        "H100",
+        "memory<=400MB",
+        objectives=["perplexity", "latency", "energy"],
+        precision="bf16",
+        storage="memory",
+        study_name="language models",
+    )
+    return {"parallel": plots.parallel(found.study), "pairs": plots.pairs(found.study)}
+
+
+def write(figures: dict[str, Figure]) -> None:
+    """Write figures to docs/images."""
+    for name, figure in figures.items():
+        with atomic_path(IMAGES / f"study-{name}.png") as path:
+            figure.savefig(path, format="png", dpi=100)
+
+
 def main() -> None:
     parser = Options(__doc__, threads=None)
     parser.add_argument("--trials", type=int, default=80)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--fronts", action="store_true")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    write(fronts())
+    if options.fronts:
+        return
     RUNS.mkdir(exist_ok=True)
     storage = open_storage(RUNS / "study_plots.journal", heartbeat=None)
     seeds, trials = range(options.seeds), options.trials
@@ -100,7 +127,7 @@ def main() -> None:
         name: study(storage, f"{name} 0", free, sampler, trials) for name, sampler in rivals.items()
     }
     assert free.reference is not None
-    figures = {
+    figures: dict[str, Figure] = {
         "hypervolume": plots.hypervolume(
             {"nasplug": both[0], **others},
             front=free.values[pareto_mask(free.losses)],
@@ -110,9 +137,7 @@ def main() -> None:
         "predicted": plots.predicted_observed(both[0]),
         "calibration": plots.calibration(limited[0]),
     }
-    for name, figure in figures.items():
-        with atomic_path(IMAGES / f"study-{name}.png") as path:
-            figure.savefig(path, format="png", dpi=100)
+    write(figures)
     write_result(
         "study_plots",
         "nb201-accuracy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ __all__ = [
     "crosses",
     "figure_of",
     "finish",
+    "folded",
+    "heading",
+    "legend_below",
     "limit",
     "rug",
     "scaled",
@@ -50,6 +54,8 @@ _ACCURACIES = (
 )
 # Most characters of a label, and of a heading, which is wrapped.
 LONGEST, LONGEST_HEADING = 120, 600
+# Most lines of a heading, and its characters on an inch of the figure's width.
+MOST_LINES, ON_AN_INCH = 3, 13
 
 
 def figure_of(panels: int = 1, *, square: bool = False) -> tuple[Figure, list[Axes]]:
@@ -82,6 +88,46 @@ def finish(plot: Axes, *, above: bool = False) -> None:
     as_written(plot.title, LONGEST_HEADING)
     for text in (plot.xaxis.label, plot.yaxis.label, *legend.get_texts()):
         as_written(text)
+
+
+def folded(text: str, width: int) -> str:
+    """Break a text into lines of at most a number of characters."""
+    return "\n".join(textwrap.wrap(text, width)) or text
+
+
+def heading(figure: Figure, *sentences: str) -> None:
+    """Write sentences over a figure, in three lines at most.
+
+    The first one is cut if it is longer. Of the others those are written that fit as a whole, up to
+    the first that does not.
+    """
+    width = int(ON_AN_INCH * figure.get_figwidth())
+    lines: list[str] = []
+    for sentence in sentences:
+        more = textwrap.wrap(sentence, width, max_lines=MOST_LINES, placeholder=" …")
+        if len(lines) + len(more) > MOST_LINES:
+            break
+        lines += more
+    as_written(figure.suptitle("\n".join(lines), fontsize=9), LONGEST_HEADING)
+
+
+def legend_below(figure: Figure) -> None:
+    """Write one legend of all panels below them, in as many columns as the figure has room for."""
+    entries: dict[str, Any] = {}
+    for panel in figure.axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    labels = [folded(label, int(ON_AN_INCH * figure.get_figwidth()) - 10) for label in entries]
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    for columns in (3, 2, 1):
+        legend = figure.legend(
+            list(entries.values()), labels, loc="outside lower center", ncols=columns, fontsize=9
+        )
+        for text in legend.get_texts():
+            as_written(text)
+        if columns == 1 or legend.get_window_extent(renderer).width < figure.bbox.width:
+            return
+        legend.remove()
 
 
 def as_written(text: Text, longest: int = LONGEST) -> None:

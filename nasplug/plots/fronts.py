@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -13,7 +12,18 @@ import numpy as np
 
 from nasplug.arrays import Array
 from nasplug.plots.axes import Axis, heights
-from nasplug.plots.drawing import BLUE, GREY, RED, accuracy_ticks, as_written, figure_of, scaled
+from nasplug.plots.drawing import (
+    BLUE,
+    GREY,
+    RED,
+    accuracy_ticks,
+    as_written,
+    figure_of,
+    folded,
+    heading,
+    legend_below,
+    scaled,
+)
 from nasplug.search_spaces.lazy import from_extra
 
 if TYPE_CHECKING:
@@ -97,21 +107,22 @@ def draw_parallel(front: ShownFront) -> Figure:
             "linewidth": 2.4,
         }
         plot.plot(x, places[row], markersize=7, label=title, zorder=4, **look)
-    has_limit = False
+    limits = []
     for k, (axis, span) in enumerate(zip(front.axes, spans, strict=True)):
-        has_limit |= _upright(plot, k, axis, span)
-    if has_limit:
-        plot.plot([], [], color=RED, linewidth=2.4, label="limit")
+        limits += _upright(plot, k, axis, span)
+    for words in dict.fromkeys(limits):
+        plot.plot([], [], color=RED, linewidth=2.4, label=words)
     plot.set_xlim(-0.4, len(front.axes) - 0.4)
     plot.set_ylim(-EDGE, 1 + EDGE)
-    plot.set_xticks(x, [_folded(axis.label) for axis in front.axes], fontsize=10)
+    plot.set_xticks(x, [folded(axis.label, 22) for axis in front.axes], fontsize=10)
     for label in plot.get_xticklabels():
         as_written(label)
     plot.set_yticks([])
     plot.set_ylabel("better, on every axis  →", fontsize=11)
     plot.spines[:].set_visible(False)
     plot.tick_params(axis="x", length=0)
-    _heading(figure, plot, front.title)
+    heading(figure, front.title)
+    legend_below(figure)
     return figure
 
 
@@ -122,7 +133,8 @@ def draw_pairs(front: ShownFront) -> Figure:
     figure.set_size_inches(4.6 * min(len(pairs), 3), 4.0 * -(-len(pairs) // 3) + 1.2)
     for plot, (y, x) in zip(plots, pairs, strict=True):
         _pair(plot, front, x, y)
-    _heading(figure, plots[0], front.title)
+    heading(figure, front.title)
+    legend_below(figure)
     return figure
 
 
@@ -156,15 +168,19 @@ def _pair(plot: Axes, front: ShownFront, x: int, y: int) -> None:
             edgecolors="black",
             linewidths=1.0,
         )
-    for k, line in ((x, plot.axvline), (y, plot.axhline)):
-        for bound, text in front.axes[k].limits:
-            line(bound, color=RED, linestyle="--", linewidth=1.4, label=f"limit {text}")
     _near(plot, front, x, y)
+    for k, line, ends in ((x, plot.axvline, plot.get_xlim()), (y, plot.axhline, plot.get_ylim())):
+        for bound, text in front.axes[k].limits:
+            label = f"limit {text}" + ", outside the axes" * (not ends[0] <= bound <= ends[1])
+            line(bound, color=RED, linestyle="--", linewidth=1.4, label=label)
     for which, k in (("x", x), ("y", y)):
         scaled(plot, which, front.axes[k].scale)
+    if front.axes[x].scale == "linear":
+        # More would touch each other in a narrow panel.
+        plot.locator_params(axis="x", nbins=6)
     plot.grid(alpha=0.3)
-    plot.set_xlabel(_folded(front.axes[x].label, 44), fontsize=10)
-    plot.set_ylabel(_folded(front.axes[y].label, 34), fontsize=10)
+    plot.set_xlabel(folded(front.axes[x].label, 44), fontsize=10)
+    plot.set_ylabel(folded(front.axes[y].label, 34), fontsize=10)
     as_written(plot.xaxis.label)
     as_written(plot.yaxis.label)
 
@@ -196,26 +212,32 @@ def _span(axis: Axis, column: Array) -> tuple[float, float]:
     return (low, high) if axis.maximize else (high, low)
 
 
-def _upright(plot: Axes, k: int, axis: Axis, span: tuple[float, float]) -> bool:
-    """Draw the k-th axis with its ticks and limits; say whether a limit lies on it."""
+def _upright(plot: Axes, k: int, axis: Axis, span: tuple[float, float]) -> list[str]:
+    """Draw the k-th axis with its ticks and limits; return words for each limit."""
     worst, best = span
+
+    def height(value: float) -> float:
+        return float((heights(axis.scale, np.array(value)) - worst) / (best - worst))
+
     plot.plot([k, k], [0, 1], color="black", linewidth=1, zorder=1)
+    at = {text: height(bound) for bound, text in axis.limits}
+    seen = {text: y for text, y in at.items() if -EDGE <= y <= 1 + EDGE}
     for value in _ticks(axis, *sorted(span)):
-        height = float((heights(axis.scale, np.array(value)) - worst) / (best - worst))
-        plot.plot([k - 0.02, k], [height, height], color="black", linewidth=1, zorder=1)
-        tick = plot.text(k - 0.04, height, f"{value:.6g}", ha="right", va="center", fontsize=8)
+        y = height(value)
+        # The mark of a limit would hide the number, and its text tells it.
+        if any(abs(y - other) < EDGE for other in seen.values()):
+            continue
+        plot.plot([k - 0.02, k], [y, y], color="black", linewidth=1, zorder=1)
+        tick = plot.text(k - 0.04, y, f"{value:.6g}", ha="right", va="center", fontsize=8)
         # Lines of the front run behind the numbers.
         tick.set_bbox({"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5})
-    shown = False
-    for bound, text in axis.limits:
-        height = float((heights(axis.scale, np.array(bound)) - worst) / (best - worst))
-        if -EDGE <= height <= 1 + EDGE:
-            shown = True
-            plot.plot([k - 0.09, k + 0.09], [height, height], color=RED, linewidth=2.4, zorder=5)
-            label = plot.text(k + 0.1, height, text, color=RED, fontsize=8, va="bottom", zorder=5)
-            label.set_bbox({"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5})
-            as_written(label)
-    return shown
+    for text, y in seen.items():
+        plot.plot([k - 0.09, k + 0.09], [y, y], color=RED, linewidth=2.4, zorder=5)
+        label = plot.text(k + 0.1, y, text, color=RED, fontsize=8, va="bottom", zorder=5)
+        label.set_bbox({"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5})
+        as_written(label)
+    # The text of a limit on the axis stands beside it.
+    return ["limit" if text in seen else f"limit {text}, outside the axes" for text in at]
 
 
 def _ticks(axis: Axis, low: float, high: float) -> list[float]:
@@ -231,24 +253,3 @@ def _ticks(axis: Axis, low: float, high: float) -> list[float]:
         return [mark for mark in marks if low <= math.log10(mark) <= high]
     steps = [float(step) for step in MaxNLocator(6).tick_values(low, high)]
     return [step for step in steps if low <= step <= high]
-
-
-def _folded(label: str, width: int = 22) -> str:
-    """Break a label into lines."""
-    return "\n".join(textwrap.wrap(label, width)) or label
-
-
-def _heading(figure: Figure, plot: Axes, title: str) -> None:
-    """Write the title over a figure, and one legend of all panels below it."""
-    as_written(figure.suptitle(_folded(title, 110), fontsize=10), 600)
-    handles, labels = plot.get_legend_handles_labels()
-    for panel in figure.axes:
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            if label not in labels:
-                handles.append(handle)
-                labels.append(label)
-    legend = figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(len(labels), 3), fontsize=9
-    )
-    for text in legend.get_texts():
-        as_written(text)

@@ -20,16 +20,17 @@ from nasplug.plots.drawing import (
     GREY,
     LINES,
     RED,
-    as_written,
     beyond,
     crosses,
     figure_of,
     finish,
+    heading,
     limit,
     rug,
     steps,
 )
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
+from nasplug.plots.shown import is_search, shown_values
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.lazy import from_extra
 from nasplug.studies.values import INTERVAL, StudyValues, study_values
@@ -88,7 +89,9 @@ def hypervolume(
     named = study if isinstance(study, Mapping) else {"": study}
     if not named:
         raise InputError("no study was given; give one, or a dictionary of several")
-    shown = {name: study_values(single) for name, single in named.items()}
+    # Units are those of all studies or of none, so that all have the same axes.
+    read = shown_values if all(map(is_search, named.values())) else study_values
+    shown = {name: read(single) for name, single in named.items()}
     first = next(iter(shown.values()))
     if any(values.sign.tolist() != first.sign.tolist() for values in shown.values()):
         raise InputError(
@@ -100,7 +103,7 @@ def hypervolume(
         _best_values(plot, shown, true_front)
     else:
         point = _checked_reference(reference, first)
-        _hypervolumes(plot, shown, true_front, point)
+        _hypervolumes(figure, plot, shown, true_front, point)
     plot.set_xlabel("trial", fontsize=12)
     plot.xaxis.set_major_locator(MaxNLocator(integer=True))
     finish(plot, above=len(shown) == len(first.metrics) == 1)
@@ -132,8 +135,7 @@ def predicted_observed(study: Study) -> Figure:
     for k, plot in enumerate(plots):
         _scatter(plot, values, k)
     shown = int(values.foreseen.sum())
-    heading = f"{values.name}: {counted(shown, 'trial')} with expected values"
-    as_written(figure.suptitle(heading, fontsize=10))
+    heading(figure, f"{values.name}: {counted(shown, 'trial')} with expected values")
     return figure
 
 
@@ -187,7 +189,7 @@ def _checked_front(front: ArrayLike | None, values: StudyValues) -> Array | None
         )
     if not np.isfinite(points).all():
         raise InputError("the front has values that are not finite; remove these points")
-    return points
+    return points * values.factors
 
 
 def _numbers(values: ArrayLike) -> Array:
@@ -207,7 +209,7 @@ def _checked_reference(reference: Sequence[float] | None, values: StudyValues) -
             f"the reference is {reference!r}; give a finite number for each of "
             f"{', '.join(values.metrics)}"
         )
-    return point
+    return np.asarray(point * values.factors)
 
 
 def _best_values(plot: Axes, shown: Mapping[str, StudyValues], front: Array | None) -> None:
@@ -229,11 +231,15 @@ def _best_values(plot: Axes, shown: Mapping[str, StudyValues], front: Array | No
     if alone:
         limit(plot.set_ylim, heights, front)
         beyond(plot, heights[None], plot.get_ylim())
-    plot.set_ylabel(_axis(next(iter(shown.values())), 0), fontsize=12)
+    plot.set_ylabel(next(iter(shown.values())).labels[0], fontsize=12)
 
 
 def _hypervolumes(
-    plot: Axes, shown: Mapping[str, StudyValues], front: Array | None, reference: Array | None
+    figure: Figure,
+    plot: Axes,
+    shown: Mapping[str, StudyValues],
+    front: Array | None,
+    reference: Array | None,
 ) -> None:
     first = next(iter(shown.values()))
     if reference is None:
@@ -263,8 +269,8 @@ def _hypervolumes(
     plot.set_ylim(0, 1.05)
     denominator = "of the true front" if front is not None else "of the last value"
     plot.set_ylabel(f"hypervolume, as a share {denominator}", fontsize=12)
-    worst = ", ".join(f"{_axis(first, k)} = {end:.4g}" for k, end in enumerate(reference))
-    plot.set_title(f"hypervolume up to {worst}", fontsize=10)
+    worst = ", ".join(f"{first.labels[k]} = {end:.4g}" for k, end in enumerate(reference))
+    heading(figure, f"hypervolume up to {worst}")
 
 
 def _as_study(like: StudyValues, values: Array) -> StudyValues:
@@ -285,13 +291,9 @@ def _to_the_end(values: StudyValues, curve: Array) -> tuple[Array, Array]:
     return np.append(values.numbers, last).astype(np.float64), np.append(curve, curve[-1])
 
 
-def _axis(values: StudyValues, k: int) -> str:
-    return values.metrics[k].replace("_", " ")
-
-
 def _foreseen(study: Study) -> StudyValues:
     """Read a study, and check that some trials have expected values that are not their values."""
-    values = study_values(study)
+    values = shown_values(study)
     if not values.foreseen.any():
         raise InputError(
             f"no trial of study {values.name!r} has expected values; PredictorSampler stores them "
@@ -344,8 +346,8 @@ def _scatter(plot: Axes, values: StudyValues, k: int) -> None:
     limit(plot.set_ylim, both)
     beyond(plot, both.reshape(2, -1), plot.get_xlim())
     plot.axline((0.0, 0.0), slope=1.0, color="black", linewidth=1, alpha=0.6, zorder=1)
-    plot.set_xlabel(f"{_axis(values, k)}, observed", fontsize=12)
-    plot.set_ylabel(f"{_axis(values, k)}, expected", fontsize=12)
+    plot.set_xlabel(f"{values.labels[k]}, observed", fontsize=12)
+    plot.set_ylabel(f"{values.labels[k]}, expected", fontsize=12)
     finish(plot, above=True)
 
 
@@ -361,7 +363,7 @@ def _coverage(plot: Axes, values: StudyValues) -> None:
     for k, (share, color) in enumerate(zip(coverage, LINES * len(coverage), strict=False)):
         reached = _level(values.values[rows, k], values.expected[rows, k])
         shares = (reached[None, :] <= levels[:, None]).mean(axis=1)
-        label = f"{_axis(values, k)}: {share:.0%} inside 90 % intervals"
+        label = f"{values.labels[k]}: {share:.0%} inside 90 % intervals"
         plot.plot(levels, shares, color=color, linewidth=1.8, label=label)
         plot.plot([INTERVAL], [share], "o", color=color, markersize=7)
     title = f"{values.name}: calibration of intervals"

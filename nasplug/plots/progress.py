@@ -10,16 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.pareto import hypervolume, pareto_mask
+from nasplug.pareto import hypervolume, reference_point
 from nasplug.search_spaces import InputError
 from nasplug.studies.values import StudyValues
 
 __all__ = ["best_so_far", "hypervolume_so_far", "reference_of"]
 
 Array = NDArray[np.float64]
-
-# Distance of the reference point beyond a front's worst values, as a share of the front's extent.
-BEYOND = 0.1
 
 
 def best_so_far(values: StudyValues) -> Array:
@@ -54,7 +51,7 @@ def hypervolume_so_far(values: StudyValues, reference: Array) -> Array:
 
 
 def reference_of(sets: Sequence[StudyValues | Array], sign: Array) -> Array:
-    """Reference point a little beyond the worst values of the front of all points, `(m,)`.
+    """`reference_point` of all points, in the units of the values, `(m,)`.
 
     Args:
         sets: Studies, whose feasible trials count; or points of shape `(k, m)`.
@@ -67,8 +64,4 @@ def reference_of(sets: Sequence[StudyValues | Array], sign: Array) -> Array:
     losses = np.concatenate(parts) * sign
     if not len(losses):
         raise InputError("no trial meets all constraints yet, so there is no hypervolume")
-    front = losses[pareto_mask(losses)]
-    worst, extent = front.max(axis=0), np.ptp(front, axis=0)
-    # A front of one point has no extent.
-    extent = np.where(extent > 0, extent, np.maximum(np.abs(worst), 1e-9))
-    return np.asarray((worst + BEYOND * extent) * sign)
+    return reference_point(losses) * sign

@@ -9,10 +9,10 @@ import numpy as np
 from nasplug.choices import choices
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
-from nasplug.plots.axes import axis_of, label_of, shown_factor
 from nasplug.plots.fronts import ShownFront, draw_pairs, draw_parallel
+from nasplug.plots.shown import limited_of, limits_of, shown_values, value_axes
 from nasplug.search_spaces import InputError
-from nasplug.studies.values import RECORD, StudyValues, study_values
+from nasplug.studies.values import StudyValues
 from nasplug.text import counted
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def pairs(study: Study) -> Figure:
 
 def _front_of(study: Study) -> ShownFront:
     """The front of a study, in the shown units where a search has made the study."""
-    values = study_values(study)
+    values = shown_values(study)
     if len(values.metrics) < 2:
         raise InputError(
             f"study {values.name!r} has one objective, so it has no front; draw "
@@ -70,36 +70,27 @@ def _front_of(study: Study) -> ShownFront:
         )
     if not values.feasible.any():
         raise InputError(f"no trial of study {values.name!r} meets all constraints yet")
-    is_search = isinstance(study.user_attrs.get(RECORD), dict)
-    factors = [shown_factor(name) if is_search else 1.0 for name in values.metrics]
-    shown = values.values * np.array(factors)
-    axes = [
-        axis_of(
-            label_of(name) if is_search else name.replace("_", " "),
-            shown[:, k],
-            bool(values.sign[k] < 0),
-            is_accuracy=name.lower().startswith("accuracy"),
-        )
-        for k, name in enumerate(values.metrics)
-    ]
+    limits = limits_of(study)
+    limited, others = limited_of(study, values, limits)
+    shown = values.values
     met = np.flatnonzero(values.feasible)
     on_front = pareto_mask(values.losses[met])
     rows = met[on_front]
     return ShownFront(
         title=f"{values.name}: front of {counted(len(values.numbers), 'trial')}",
-        axes=axes,
-        values=shown[rows],
-        choices=_choices(values, shown[rows]),
+        axes=[*value_axes(values, limits), *limited],
+        values=np.hstack([shown, others])[rows],
+        choices=_choices(values, shown[rows], [limit.shown for limit in limits]),
         others=shown[met[~on_front]],
         missed=shown[~values.feasible],
     )
 
 
-def _choices(values: StudyValues, front: np.ndarray) -> dict[str, int]:
+def _choices(values: StudyValues, front: np.ndarray, limits: list[str]) -> dict[str, int]:
     """Titles of the choices among a front's rows."""
     objectives = [
         Objective(name, "maximize" if sign < 0 else "minimize", "")
         for name, sign in zip(values.metrics, values.sign, strict=True)
     ]
     texts = [[f"{value:.5g}" for value in row] for row in front]
-    return {choice.title: choice.row for choice in choices(front, objectives, texts)}
+    return {choice.title: choice.row for choice in choices(front, objectives, texts, limits)}

@@ -47,7 +47,7 @@ def comparison_html(table: pd.DataFrame, command: str | None = None) -> str:
     devices = list(dict.fromkeys(table["hardware"]))
     counts = (counted(len(accuracies), "network"), counted(len(devices), "device"))
     return filled_html(
-        "comparison.html",
+        "comparison",
         _SCRIPTS,
         {
             "title": "Networks side by side",

@@ -167,23 +167,33 @@ function markFront() {
     button.setAttribute("tabindex", on || (at === 0 && !front.order.includes(chosen.row)) ? 0 : -1);
   });
   if (chosen.row !== null) front.marks.append(dot(...front.places[chosen.row], "ring", 9));
+  front.marks.append(...choiceMarks((row) => front.places[row], front.box));
+}
+
+const badgeAt = (x, y, text) => {
+  const width = 12 + 6 * text.length;
+  return svg("g", { class: "mark" },
+    svg("rect", { x: x - width / 2, y: y - 8, width, height: 16, rx: 8 }), svg("text", { x, y: y + 4 }, text));
+};
+
+function choiceMarks(place, box, isBeside = false) {
+  // Numbers of the choices beside their points; none covers another one or the point of a choice.
   const labels = new Map();
-  data.choices.forEach((choice, k) => labels.set(choice.row, [...(labels.get(choice.row) ?? []), k + 1]));
-  // A label covers neither another one nor the point of another choice.
-  const taken = [...labels.keys()].map((row) => front.places[row]);
-  for (const [row, numbers] of labels) {
-    const [x, y] = front.places[row];
-    const width = 12 + 9 * numbers.length;
-    const places = [[0, -22], [0, 22], [24, 0], [-24, 0], [24, -22], [-24, -22]].map(([dx, dy]) => [x + dx, y + dy]);
-    const isFree = ([cx, cy]) => cy > 10 && cx > front.box.left && cx < front.box.right && taken.every(([tx, ty]) => Math.abs(tx - cx) > 18 || Math.abs(ty - cy) > 14);
-    const [cx, cy] = places.find(isFree) ?? places[0];
-    taken.push([cx, cy]);
-    front.marks.append(
-      svg("g", { class: "mark" },
-        svg("rect", { x: cx - width / 2, y: cy - 8, width, height: 16, rx: 8 }),
-        svg("text", { x: cx, y: cy + 4 }, numbers.join(" "))),
-    );
-  }
+  data.choices.forEach(({ row }, k) => labels.set(row, [...(labels.get(row) ?? []), k + 1]));
+  const taken = [...labels.keys()].map((row) => [...place(row), 14]);
+  return [...labels].map(([row, numbers]) => {
+    const [x, y] = place(row);
+    const text = numbers.join(" ");
+    const width = 12 + 6 * text.length;
+    const side = 14 + width / 2;
+    const around = [[0, -22], [0, 22], [side, 0], [-side, 0], [side, -22], [-side, -22], [side, 22], [-side, 22]];
+    const beside = [0, -18, 18, -36, 36].map((dy) => [side, dy]);
+    const places = (isBeside ? beside : around).map(([dx, dy]) => [x + dx, y + dy]);
+    const isFree = ([cx, cy]) => cy > 10 && cy < box.bottom && cx > box.left && cx < box.right && taken.every(([tx, ty, wide]) => Math.abs(tx - cx) > (wide + width) / 2 || Math.abs(ty - cy) > 16);
+    const at = places.find(isFree) ?? places[0];
+    taken.push([...at, width]);
+    return badgeAt(...at, text);
+  });
 }
 
 // --- selection ---

@@ -11,11 +11,6 @@ const kindOfRow = (k) => {
   const [first] = choiceNumbers(k);
   return first === undefined ? "" : ` c${(first - 1) % 3}`;
 };
-const badgeAt = (x, y, text) => {
-  const width = 12 + 6 * text.length;
-  return svg("g", { class: "mark" },
-    svg("rect", { x: x - width / 2, y: y - 8, width, height: 16, rx: 8 }), svg("text", { x, y: y + 4 }, text));
-};
 const choiceLegend = () => data.choices.map((choice, c) => [badgeAt(8, 8, String(c + 1)), choice.title]);
 
 function folded(text, x, y, most) {
@@ -40,16 +35,19 @@ function upright(axis, k) {
 function drawParallel() {
   const host = byId("parallel");
   const all = [...axes, ...data.limited];
-  const labels = [...data.columns.slice(0, axes.length), ...data.limited.map((axis) => axis.label)];
+  // The columns are shorter than the labels of the axes.
+  const labels = data.columns.slice(0, all.length);
   const plot = host.querySelector(".plot");
-  const width = Math.max(plot.clientWidth, 260);
+  // Names of more axes than a narrow screen has room for would cover each other; the picture scrolls.
+  const width = Math.max(plot.clientWidth, 80 * all.length);
   const height = Math.round(Math.min(Math.max(width * 0.45, 300), 460));
   const step = width / all.length;
-  const box = { top: 22, bottom: height - 66 };
+  const box = { left: 0, right: width, top: 22, bottom: height - 66 };
   const X = (k) => step * (k + 0.5);
   const spans = all.map(upright);
   const Y = (k, value) => box.bottom - ((HEIGHTS[all[k].scale](value) - spans[k][0]) / (spans[k][1] - spans[k][0])) * (box.bottom - box.top);
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "front by parallel coordinates; the table has all values" });
+  root.style.minWidth = `${width}px`;
   const pathOf = (k) => {
     const points = [...rows[k].values, ...rows[k].limited].map((value, c) => (typeof value === "number" ? [X(c), Y(c, value)] : null));
     return points.map((point, c) => (point ? `${points[c - 1] ? "L" : "M"}${point[0]} ${point[1]}` : "")).join("");
@@ -64,18 +62,21 @@ function drawParallel() {
   };
   root.append(...frontRows.filter((k) => !isTold(k)).map(line));
   const marks = svg("g");
+  const outside = [];
   all.forEach((axis, k) => {
     root.append(svg("line", { class: "upright", x1: X(k), x2: X(k), y1: box.top, y2: box.bottom }));
     const [low, high] = spans[k].map((h) => valueAt(axis.scale, h)).sort((a, b) => a - b);
+    const bounds = axis.limits.map(([bound, text]) => [Y(k, bound), text]);
+    const seen = bounds.filter(([y]) => y >= box.top - 4 && y <= box.bottom + 4);
+    outside.push(...bounds.filter((bound) => !seen.includes(bound)).map(([, text]) => text));
+    // The mark of a limit would hide a number, and its text tells it.
     for (const value of ticksOf(axis.scale, low, high, 6))
-      if (value >= low && value <= high) marks.append(
+      if (value >= low && value <= high && seen.every(([y]) => Math.abs(y - Y(k, value)) > 9)) marks.append(
         svg("line", { class: "upright", x1: X(k) - 4, x2: X(k), y1: Y(k, value), y2: Y(k, value) }),
         svg("text", { class: "tick haloed", x: X(k) - 7, y: Y(k, value) + 4, "text-anchor": "end" }, short(value)));
-    for (const [bound, text] of axis.limits) {
-      const y = Y(k, bound);
-      if (y < box.top - 4 || y > box.bottom + 4) continue;
+    for (const [y, text] of seen) {
       // A label that would leave the picture stands on the other side of its axis.
-      const isWide = 7 * text.length + 14 > width - X(k);
+      const isWide = 9 * text.length + 14 > width - X(k);
       marks.append(
         svg("line", { class: "limit bound", x1: X(k) - 12, x2: X(k) + 12, y1: y, y2: y }),
         svg("text", { class: "limit-text haloed", x: isWide ? width - 2 : X(k) + 14, y: y - 6, "text-anchor": isWide ? "end" : "start" }, text));
@@ -83,14 +84,12 @@ function drawParallel() {
     root.append(folded(labels[k], X(k), box.bottom + 20, Math.max(Math.floor(step / 7), 9)));
   });
   root.append(marks, ...frontRows.filter(isTold).map(line));
-  for (const k of frontRows) {
-    const numbers = choiceNumbers(k);
-    if (numbers.length) root.append(badgeAt(X(0), Y(0, rows[k].values[0]), numbers.join(" ")));
-  }
+  root.append(...choiceMarks((k) => [X(0), Y(0, rows[k].values[0])], box, true));
   plot.replaceChildren(root);
   legend(host.querySelector(".legend"), [
     [dash("line thin"), `front: ${frontRows.length}`], ...choiceLegend(),
-    ...(all.some((axis) => axis.limits.length) ? [[dash("limit bound"), "limit"]] : []),
+    ...(outside.length < all.flatMap((axis) => axis.limits).length ? [[dash("limit bound"), "limit"]] : []),
+    ...outside.map((text) => [dash("limit bound"), `${text}, outside the axes`]),
   ]);
 }
 
@@ -106,6 +105,7 @@ function buildPairs() {
 
 function drawPairs() {
   const host = byId("pairs");
+  const limits = new Set();
   for (const figure of host.querySelectorAll("figure")) {
     const [x, y] = [Number(figure.dataset.x), Number(figure.dataset.y)];
     const rangeFor = (k) => {
@@ -122,8 +122,11 @@ function drawPairs() {
     const { content, X, Y, box } = picture(figure.querySelector(".plot"), xAxis, yAxis, `${yAxis.label} against ${xAxis.label}`, 0.75);
     for (const values of data.scored) content.append(dot(X(values[x]), Y(values[y]), "p-scored", 1.4));
     for (const [axis, across] of [[xAxis, true], [yAxis, false]])
-      for (const [bound] of axis.limits)
+      for (const [bound, text] of axis.limits) {
+        const at = HEIGHTS[axis.scale](bound);
+        limits.add(at >= axis.range[0] && at <= axis.range[1] ? text : `${text}, outside the axes`);
         content.append(svg("line", across ? { class: "limit", x1: X(bound), x2: X(bound), y1: box.top, y2: box.bottom } : { class: "limit", x1: box.left, x2: box.right, y1: Y(bound), y2: Y(bound) }));
+      }
     const place = (k) => [X(rows[k].values[x]), Y(rows[k].values[y])];
     rows.forEach((row, k) => {
       if (row.state !== "front") content.append(row.state === "met" ? dot(...place(k), "p-met", 2.8) : cross(...place(k), 3));
@@ -135,19 +138,18 @@ function drawPairs() {
       content.append(mark);
     }
     if (chosen.row !== null) content.append(dot(...place(chosen.row), "ring", 8));
-    for (const k of frontRows.filter((row) => choiceNumbers(row).length)) content.append(badgeAt(...place(k), choiceNumbers(k).join(" ")));
+    content.append(...choiceMarks(place, box));
     axisLabel(figure.querySelector(".axis-label.y"), yAxis.label, yAxis.scale);
     axisLabel(figure.querySelector(".axis-label.x"), xAxis.label, xAxis.scale);
   }
   const states = rows.map((row) => row.state);
   const counted = (state) => states.filter((one) => one === state).length;
-  const limits = axes.slice(0, PAIRED).flatMap((axis) => axis.limits.map(([, text]) => text));
   legend(host.querySelector(".legend"), [
     [dot(8, 8, "p-front", 4), `front: ${frontRows.length}`], ...choiceLegend(),
     ...(counted("met") ? [[dot(8, 8, "p-met", 3), `other trials: ${counted("met")}`]] : []),
     ...(counted("missed") ? [[cross(8, 8), `violates a constraint: ${counted("missed")}`]] : []),
     ...(data.scored.length ? [[dot(8, 8, "p-scored", 2), "scored, not tried"]] : []),
-    ...(limits.length ? [[dash("limit"), limits.join(", ")]] : []),
+    ...[...limits].map((text) => [dash("limit"), text]),
   ]);
 }
 

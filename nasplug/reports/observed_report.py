@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nasplug.plots.drawing import BLUE, GREY, RED, finish
+from nasplug.plots.drawing import BLUE, GREY, RED, finish, heading
 from nasplug.reports.front_pictures import front_pictures
 from nasplug.reports.reported import ReportedSearch
 from nasplug.reports.search_page import observed_page
@@ -104,6 +104,6 @@ def _draw(result: ReportedSearch, path: Path) -> None:
         )
     plot.set_xlabel(labels[0], fontsize=12)
     plot.set_ylabel(labels[1], fontsize=12)
-    plot.set_title(result.heading(), fontsize=10, wrap=True)
+    heading(figure, result.heading())
     finish(plot)
     figure.savefig(path, dpi=150, format="png")

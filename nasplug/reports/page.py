@@ -1,7 +1,7 @@
 """A report as a page: its content as data, and one HTML file that shows it without a network.
 
-The page is put together from `report.html`, `report.css` and three scripts. All content goes into
-it as one JSON island, and the scripts write it as text, never as markup.
+The page is put together from `frame.html`, `report.html`, `report.css` and four scripts. All
+content goes into it as one JSON island, and the scripts write it as text, never as markup.
 """
 
 from __future__ import annotations
@@ -156,14 +156,14 @@ def page_html(page: Page) -> str:
 
     A page with very many trials has all of the front, then the first ones, and says so.
     """
-    return filled_html("report.html", _SCRIPTS, _fitting(page))
+    return filled_html("report", _SCRIPTS, _fitting(page))
 
 
-def filled_html(template: str, scripts: Sequence[str], content: Mapping[str, Any]) -> str:
-    """Fill a page's template with the style, scripts and content as one JSON island.
+def filled_html(kind: str, scripts: Sequence[str], content: Mapping[str, Any]) -> str:
+    """Fill the frame of all pages with the sections, style, scripts, and content as a JSON island.
 
     Args:
-        template: Name of the template beside this file.
+        kind: Kind of page, and name of the file with its sections beside this file.
         scripts: Names of the parts of the page's script, in order.
         content: Data that the scripts show.
     """
@@ -171,6 +171,8 @@ def filled_html(template: str, scripts: Sequence[str], content: Mapping[str, Any
     script = "".join((_HERE / name).read_text(encoding="utf-8") for name in scripts)
     island = json.dumps(_plain(content), allow_nan=False, separators=(",", ":"))
     parts = {
+        "kind": kind,
+        "main": (_HERE / f"{kind}.html").read_text(encoding="utf-8"),
         "style": style,
         "style-hash": _hash(style),
         "script": script,
@@ -178,7 +180,7 @@ def filled_html(template: str, scripts: Sequence[str], content: Mapping[str, Any
         # A text such as </script> would end the island.
         "data": island.replace("<", "\\u003c"),
     }
-    html = (_HERE / template).read_text(encoding="utf-8")
+    html = (_HERE / "frame.html").read_text(encoding="utf-8")
     # The data come last, so that no text of theirs is taken for a placeholder.
     for name, text in parts.items():
         html = html.replace(f"{{{{{name}}}}}", text)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from nasplug.choices import Choice
-from nasplug.plots.axes import Axis, axis_of, kind_of, label_of, scale_of, shown_factor
+from nasplug.plots.axes import axis_of, kind_of, label_of, scale_of, shown_factor
+from nasplug.plots.shown import in_shown_units, limited_of, value_axes
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.quantities import QUANTITIES, without_device
@@ -25,9 +26,7 @@ from nasplug.reports.reported import (
 )
 from nasplug.reports.study_page import (
     comparisons,
-    in_shown_units,
     progress,
-    study_axes,
     study_rows,
     when,
 )
@@ -72,7 +71,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         rows=rows,
         interval=f"{result.candidates.scores.interval:.0%} intervals" if is_predicted else "",
         choices=_chosen(result, rows),
-        progress=progress(values, {name: label_of(name) for name in values.metrics}),
+        progress=progress(values),
         comparisons=_measured_comparisons(result, rows),
         facts=_facts(result),
         notes=result.notes(),
@@ -103,68 +102,24 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
         command: The command that writes the report.
     """
     values = _shown(study_values(result.study), result.n_trials)
-    labels = {name: label_of(name) for name in values.metrics}
-    limits: dict[str, list[tuple[float, str]]] = {}
-    for c in result.constraints:
-        bound = c.bound * shown_factor(c.name)
-        limits.setdefault(_KEYS.get(c.name, c.name), []).append((bound, str(c)))
     front = {int(row["trial"]) for row in result.pareto}
-    rows = study_rows(result.study, values, front, labels)
-    limited = _limited_values(result)
-    rows = [replace(row, limited=limited.get(row.trial, ())) for row in rows]
+    limited, others = limited_of(result.study, values, result.constraints)
+    rows = study_rows(result.study, values, front, others)
     return Page(
         title=_title(result),
         heading=result.heading(),
-        axes=study_axes(values, labels, limits),
-        limited=_limited_axes(result),
-        columns=list(labels.values()),
+        axes=value_axes(values, result.constraints),
+        limited=limited,
+        columns=[*values.labels, *(axis.label for axis in limited)],
         rows=rows,
         interval="",
         choices=_chosen(result, rows),
-        progress=progress(values, labels),
-        comparisons=comparisons(values, labels),
+        progress=progress(values),
+        comparisons=comparisons(values),
         facts=_facts(result),
         notes=result.notes(),
         command=command,
     )
-
-
-def _limited_names(result: ReportedSearch) -> list[str]:
-    """Quantities of an observed search's limits that are no objectives."""
-    named = {objective.name for objective in result.objectives}
-    names = dict.fromkeys(c.name for c in result.constraints)
-    return [name for name in names if not named & {name, QUANTITIES[name].key}]
-
-
-def _limited_values(result: ReportedSearch) -> dict[int, list[float]]:
-    """Number of a trial on the front -> values of the limited quantities; NaN if unknown."""
-
-    def value(row: Mapping[str, Any], name: str) -> float:
-        key = QUANTITIES[name].key
-        predicted = row["predicted"].get(key) or {}
-        known = row["observed"].get(key, row.get(key, predicted.get("mean")))
-        return float("nan") if known is None else float(known) * shown_factor(name)
-
-    names = _limited_names(result)
-    return {int(row["trial"]): [value(row, name) for name in names] for row in result.pareto}
-
-
-def _limited_axes(result: ReportedSearch) -> list[Axis]:
-    """Axes of the quantities of `_limited_names`."""
-    columns = np.array(list(_limited_values(result).values()), np.float64)
-    axes = []
-    for k, name in enumerate(_limited_names(result)):
-        limits = [c for c in result.constraints if c.name == name]
-        axes.append(
-            axis_of(
-                label_of(name),
-                columns[:, k] if columns.size else columns,
-                not limits[0].is_upper,
-                [(c.bound * shown_factor(name), str(c)) for c in limits],
-                is_accuracy=name == "accuracy",
-            )
-        )
-    return axes
 
 
 def _shown(values: StudyValues, count: int) -> StudyValues:
@@ -261,6 +216,7 @@ def _columns(
         if not is_measured(result, name)
         and any(_measured(row, name) is not None for row in result.pareto)
     ]
+    names += [q.name for q, _ in limited_quantities(result)]
     names += [] if "params" in names else ["params"]
     columns: list[tuple[str, Callable[[int], Cell]]] = [
         (label_of(name), partial(predicted, name)) for name in names

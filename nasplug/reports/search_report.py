@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.plots.axes import label_of, shown_factor
-from nasplug.plots.drawing import BLUE, GREEN, GREY, RED, finish, scaled
+from nasplug.plots.drawing import BLUE, GREEN, GREY, RED, finish, heading, scaled
 from nasplug.predicting.intervals import is_usable, magnitude
 from nasplug.reports.front_pictures import front_pictures
 from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities, some_untried
@@ -193,6 +193,6 @@ def _draw(
         scaled(plot, "y", "error")
     plot.set_xlabel(_label(axes[0], front), fontsize=12)
     plot.set_ylabel(axes[1].label, fontsize=12)
-    plot.set_title("\n".join(_title(result)), fontsize=10, wrap=True)
+    heading(figure, *_title(result))
     finish(plot)
     figure.savefig(path, dpi=150, format="png")

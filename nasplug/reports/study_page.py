@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.choices import choices
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
-from nasplug.plots.axes import Axis, axis_of, label_of, scale_of, shown_factor
+from nasplug.plots.axes import scale_of
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
+from nasplug.plots.shown import limited_of, limits_of, shown_values, value_axes
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.reports.page import Comparison, Page, Progress, Row, State
 from nasplug.search_spaces import InputError
-from nasplug.studies.values import ATTRIBUTE, RECORD, StudyValues, study_values
+from nasplug.studies.values import ATTRIBUTE, RECORD, StudyValues
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -25,9 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "comparisons",
-    "in_shown_units",
     "progress",
-    "study_axes",
     "study_page",
     "study_rows",
     "when",
@@ -49,27 +49,27 @@ def study_page(study: Study, command: str | None = None) -> Page:
     Raises:
         InputError: If no trial has ended with finite values.
     """
-    values, record = study_values(study), _record(study)
-    # The units of values are known where a search of nasplug has made them.
-    labels = {name: label_of(name) for name in values.metrics} if record else {}
-    values = in_shown_units(values) if record else values
+    values, record, limits = shown_values(study), _record(study), limits_of(study)
+    limited, others = limited_of(study, values, limits)
     objectives = _objectives(values)
-    axes = study_axes(values, labels)
+    axes = value_axes(values, limits)
     on_front = _front(values)
-    rows = study_rows(study, values, {int(n) for n in values.numbers[on_front]}, labels)
+    rows = study_rows(study, values, {int(n) for n in values.numbers[on_front]}, others)
     front = [k for k in np.argsort(values.losses[:, -1], kind="stable") if on_front[k]]
-    texts = [[text for _, text in rows[k].cells] for k in front]
-    chosen = choices(values.values[front], objectives, texts)
+    texts = [[text for _, text in rows[k].cells[: len(axes)]] for k in front]
+    bounds = [limit.shown for limit in limits]
+    chosen = choices(values.values[front], objectives, texts, bounds)
     return Page(
         title=_title(record) or values.name,
         heading=_heading(values),
         axes=axes,
-        columns=[axis.label for axis in axes],
+        limited=limited,
+        columns=[axis.label for axis in (*axes, *limited)],
         rows=rows,
         interval="",
         choices=[replace(c, row=int(front[c.row])) for c in chosen],
-        progress=progress(values, labels),
-        comparisons=comparisons(values, labels),
+        progress=progress(values),
+        comparisons=comparisons(values),
         facts=_facts(study, values, record),
         notes=_notes(values),
         command=command,
@@ -84,35 +84,11 @@ def _objectives(values: StudyValues) -> list[Objective]:
     ]
 
 
-def study_axes(
-    values: StudyValues,
-    labels: Mapping[str, str] | None = None,
-    limits: Mapping[str, Sequence[tuple[float, str]]] | None = None,
-) -> list[Axis]:
-    """Axes of a study's values.
-
-    Args:
-        values: The values.
-        labels: Names of metrics -> quantity and unit, where the unit is known.
-        limits: Names of metrics -> bounds with their texts.
-    """
-    return [
-        axis_of(
-            _label(name, labels),
-            values.values[:, k],
-            bool(values.sign[k] < 0),
-            (limits or {}).get(name, ()),
-            is_accuracy=name.lower().startswith("accuracy"),
-        )
-        for k, name in enumerate(values.metrics)
-    ]
-
-
 def study_rows(
     study: Study,
     values: StudyValues,
     front: set[int],
-    labels: Mapping[str, str] | None = None,
+    limited: Array | None = None,
 ) -> list[Row]:
     """A row for each trial with finite values, in the order of their numbers.
 
@@ -120,9 +96,11 @@ def study_rows(
         study: The study.
         values: Its values.
         front: Numbers of the trials on the front.
-        labels: Names of metrics -> quantity and unit, where the unit is known.
+        limited: Values of quantities that have limits and are no objectives, `(n, quantities)`; NaN
+            if unknown.
     """
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    others = np.empty((len(values.numbers), 0)) if limited is None else limited
     rows = []
     for k, number in enumerate(map(int, values.numbers)):
         row = values.values[k]
@@ -134,25 +112,21 @@ def study_rows(
                 state="front" if number in front else state,
                 values=row.tolist(),
                 ends=[None] * len(row),
-                cells=[(float(value), _text(value)) for value in row],
-                more=_expected(values, k, labels or {}) if values.learned else "",
+                cells=[_cell(value) for value in (*row, *others[k])],
+                more=_expected(values, k) if values.learned else "",
+                limited=others[k].tolist(),
             )
         )
     return rows
 
 
-def progress(values: StudyValues, labels: Mapping[str, str] | None = None) -> Progress | None:
-    """The hypervolume after each trial, or the best value so far; None if no trial is feasible.
-
-    Args:
-        values: Values of the study.
-        labels: Names of metrics -> quantity and unit, where the unit is known.
-    """
+def progress(values: StudyValues) -> Progress | None:
+    """The hypervolume after each trial, or the best value so far; None if no trial is feasible."""
     if len(values.metrics) == 1:
         if not values.feasible.any():
             return None
         curve, note = best_so_far(values), ""
-        label = f"best {_label(values.metrics[0], labels)} so far"
+        label = f"best {values.labels[0]} so far"
     else:
         try:
             reference = reference_of([values], values.sign)
@@ -161,8 +135,8 @@ def progress(values: StudyValues, labels: Mapping[str, str] | None = None) -> Pr
         volumes = hypervolume_so_far(values, reference)
         curve = volumes / volumes[-1] if volumes[-1] > 0 else volumes
         label = "hypervolume, as a share of the last value"
-        ends = zip(values.metrics, reference, strict=True)
-        note = ", ".join(f"{_label(name, labels)} = {end:.4g}" for name, end in ends)
+        ends = zip(values.labels, reference, strict=True)
+        note = ", ".join(f"{label} = {end:.4g}" for label, end in ends)
         note = f"The reference point of the hypervolume is {note}."
     return Progress(
         label=label,
@@ -174,14 +148,14 @@ def progress(values: StudyValues, labels: Mapping[str, str] | None = None) -> Pr
     )
 
 
-def comparisons(values: StudyValues, labels: Mapping[str, str] | None = None) -> list[Comparison]:
+def comparisons(values: StudyValues) -> list[Comparison]:
     """Expected against observed values of each objective; none where nothing was expected."""
     if not values.foreseen.any() or values.repeats_predictions:
         return []
     rows = np.flatnonzero(values.foreseen)
     return [
         Comparison(
-            _label(name, labels),
+            values.labels[m],
             scale_of(values.values[rows, m], name.lower().startswith("accuracy")),
             "expected",
             "observed",
@@ -214,22 +188,22 @@ def _architecture(trial: FrozenTrial) -> str:
     return ", ".join(f"{name}={value}" for name, value in trial.params.items())
 
 
+def _cell(value: float) -> tuple[float | None, str]:
+    """Number to sort by and text of a value; none of an unknown one."""
+    return (float(value), _text(value)) if np.isfinite(value) else (None, "")
+
+
 def _text(value: float) -> str:
     """A value for a table."""
     is_large = 10**SHOWN <= abs(value) < 1e12
     return f"{value:,.0f}" if is_large else f"{value:.{SHOWN}g}"
 
 
-def _label(name: str, labels: Mapping[str, str] | None) -> str:
-    """Quantity and unit of a metric, or its name in words where the unit is unknown."""
-    return (labels or {}).get(name, name.replace("_", " "))
-
-
-def _expected(values: StudyValues, k: int, labels: Mapping[str, str]) -> str:
+def _expected(values: StudyValues, k: int) -> str:
     """Values and probability of feasibility that were expected of a trial, in words."""
     parts = [
-        f"{_label(name, labels)} {_text(mean)} ({_text(lower)}–{_text(upper)})"
-        for name, (mean, lower, upper) in zip(values.metrics, values.expected[k], strict=True)
+        f"{label} {_text(mean)} ({_text(lower)}–{_text(upper)})"
+        for label, (mean, lower, upper) in zip(values.labels, values.expected[k], strict=True)
         if np.isfinite([mean, lower, upper]).all()
     ]
     if np.isfinite(values.chance[k]):
@@ -243,13 +217,6 @@ def _heading(values: StudyValues) -> str:
         for name, sign in zip(values.metrics, values.sign, strict=True)
     ]
     return f"Study of {' and '.join(ways)}: {len(values.numbers)} trials with values"
-
-
-def in_shown_units(values: StudyValues) -> StudyValues:
-    """The values of a search's study with counts in millions."""
-    factors = np.array([shown_factor(name) for name in values.metrics])
-    shown, expected = values.values * factors, values.expected * factors[:, None]
-    return replace(values, values=shown, expected=expected)
 
 
 def _record(study: Study) -> Mapping[str, Any]:

@@ -6,12 +6,13 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasplug import plots
+from nasplug.pareto import hypervolume_of
 from nasplug.reports.front_pictures import front_pictures
 from nasplug.reports.page import Page, page_html
 from nasplug.reports.study_page import study_page
@@ -20,6 +21,7 @@ from nasplug.search_spaces.errors import closest
 from nasplug.search_spaces.files import atomic_path
 from nasplug.studies.checksums import check_trials
 from nasplug.studies.storages import open_storage
+from nasplug.studies.values import study_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,11 +55,14 @@ class StudyReport:
         study: Name of the study.
         files: Paths of the files.
         left_out: Name of a file that could not be drawn -> the reason, in a sentence.
+        hypervolume: Hypervolume of the feasible trials, as in the JSON of a search; None for one
+            objective, and without such a trial.
     """
 
     study: str
     files: tuple[Path, ...]
     left_out: dict[str, str]
+    hypervolume: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The report as a dictionary for `json.dumps`."""
@@ -65,6 +70,7 @@ class StudyReport:
             "study": self.study,
             "files": [str(path) for path in self.files],
             "left_out": dict(self.left_out),
+            "hypervolume": self.hypervolume,
         }
 
 
@@ -206,7 +212,8 @@ def write_study_report(
     except InputError as error:
         if reason is not None:
             raise
-        return StudyReport(study.study_name, files, {name: str(error) for name in PICTURES})
+        left_out = {name: str(error) for name in PICTURES}
+        return StudyReport(study.study_name, files, left_out, _hypervolume(study))
     shown = {}
     if len(page.axes) > 2 and any(row.state == "front" for row in page.rows):
         shown = front_pictures(lambda: page, Path(folder))
@@ -216,7 +223,7 @@ def write_study_report(
             files = (*files, picture)
         else:
             left_out[picture.name] = reason
-    return StudyReport(plots.study, files + plots.files, left_out | plots.left_out)
+    return replace(plots, files=files + plots.files, left_out=left_out | plots.left_out)
 
 
 def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
@@ -244,4 +251,9 @@ def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
         if not was_there:
             target.rmdir()
         raise InputError(next(iter(left_out.values())))
-    return StudyReport(study.study_name, tuple(files), left_out)
+    return StudyReport(study.study_name, tuple(files), left_out, _hypervolume(study))
+
+
+def _hypervolume(study: Study) -> dict[str, Any] | None:
+    values = study_values(study)
+    return hypervolume_of(values.metrics, values.values[values.feasible], values.sign)

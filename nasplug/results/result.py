@@ -16,6 +16,7 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
 from nasplug.choices import Choice, choices, telling_rows
 from nasplug.objectives import MFLOPS, PROXIES, Objective
+from nasplug.pareto import hypervolume_of
 from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, shown
 from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predicting.notes import limit_note, narrowing
@@ -172,6 +173,11 @@ class SearchResult:
             "latency": self.facts.latency,
             **self.facts.latency_on,
             "pareto": self.pareto,
+            "hypervolume": hypervolume_of(
+                [objective.name for objective in self.objectives],
+                self._front_values(),
+                np.array([objective.sign for objective in self.objectives]),
+            ),
             "seconds": dict(self.seconds),
         }
 

@@ -34,6 +34,7 @@ from nasplug.studies.evaluation import (
 )
 from nasplug.studies.evaluation_command import Command
 from nasplug.studies.evaluation_table import Table, open_table
+from nasplug.studies.values import OBSERVED
 
 __all__ = [
     "OBSERVED",
@@ -43,9 +44,6 @@ __all__ = [
     "opened_evaluation",
     "source_of_values",
 ]
-
-# User attribute of a trial with the metrics that it gave.
-OBSERVED = "nasplug:observed"
 
 
 def opened_evaluation(config: SearchConfig) -> tuple[Evaluation, SearchSpace]:

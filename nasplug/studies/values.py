@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTRIBUTE",
     "INTERVAL",
+    "OBSERVED",
     "RECORD",
     "RETRY",
     "StudyValues",
     "metrics_of",
     "note_of",
+    "number_of",
     "study_signs",
     "study_values",
     "values_expected",
@@ -37,6 +39,8 @@ __all__ = [
 
 # User attribute of a trial: a small object with its architecture, predictions and announced values.
 ATTRIBUTE = "nasplug"
+# User attribute of a trial with the metrics that it gave.
+OBSERVED = "nasplug:observed"
 # User attribute of a study: the arguments of the search that made it.
 RECORD = "nasplug:plan"
 # System attribute of a trial that takes the place of one whose process was lost.
@@ -55,6 +59,8 @@ class StudyValues:
         name: Name of the study.
         metrics: Names of the values, length m; `"value"`, or `"value 0"`, … if the study names
             none.
+        labels: Labels of the values: the names in words, and units where they are known.
+        factors: Factors from the units of the study's values to those of `values`, `(m,)`.
         sign: Factors that turn values into losses, shape `(m,)`.
         numbers: Numbers of the trials, `(n,)`.
         values: Values of the trials, `(n, m)`.
@@ -68,6 +74,8 @@ class StudyValues:
 
     name: str
     metrics: tuple[str, ...]
+    labels: tuple[str, ...]
+    factors: Array
     sign: Array
     numbers: NDArray[np.intp]
     values: Array
@@ -122,6 +130,8 @@ def study_values(study: Study) -> StudyValues:
     return StudyValues(
         name=study.study_name,
         metrics=metrics,
+        labels=tuple(name.replace("_", " ") for name in metrics),
+        factors=np.ones(len(metrics)),
         sign=sign,
         numbers=np.array([trial.number for trial in valued], np.intp),
         values=np.array([trial.values for trial in valued], np.float64),
@@ -189,14 +199,15 @@ def _predicted(trial: FrozenTrial, quantities: list[str | None]) -> Array:
     for k, name in enumerate(quantities):
         ends = predicted.get(name) if name is not None else None
         if isinstance(ends, dict):
-            rows[k] = [_number(ends.get(end)) for end in ("mean", "lower", "upper")]
+            rows[k] = [number_of(ends.get(end)) for end in ("mean", "lower", "upper")]
     return rows
 
 
 def _chance(trial: FrozenTrial) -> float:
-    return _number(note_of(trial, "expected").get("feasible"))
+    return number_of(note_of(trial, "expected").get("feasible"))
 
 
-def _number(value: Any) -> float:
+def number_of(value: Any) -> float:
+    """A number that may be anything; NaN if it is none."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if is_number else np.nan

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasplug.pareto import SAMPLE, contributions, hypervolume, improving_points, pareto_mask
+from nasplug.pareto import (
+    SAMPLE,
+    contributions,
+    hypervolume,
+    hypervolume_of,
+    improving_points,
+    pareto_mask,
+)
 
 REFERENCE = np.array([4.0, 4.0])
 FRONT = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]])
@@ -32,6 +39,18 @@ def test_pareto_by_hand() -> None:
     for shape in ((3,), (3, 0), (1, 3, 3)):
         with pytest.raises(ValueError, match="expected"):
             pareto_mask(np.zeros(shape))
+
+
+def test_hypervolume_ends_a_tenth_beyond_the_front() -> None:
+    # To be maximised and minimised; the last point is dominated, so it has no part in the end.
+    values, sign = np.array([[10.0, 5.0], [20.0, 9.0], [0.0, 100.0]]), np.array([-1.0, 1.0])
+    told = hypervolume_of(["a", "b"], values, sign)
+    assert told == {
+        "value": pytest.approx(1.0 * 4.4 + 10.0 * 0.4),
+        "reference": {"a": pytest.approx(9.0), "b": pytest.approx(9.4)},
+    }
+    assert hypervolume_of(["a"], values[:, :1], sign[:1]) is None
+    assert hypervolume_of(["a", "b"], values[:0], sign) is None
 
 
 @given(points)

@@ -10,7 +10,7 @@ import pytest
 from counted_studies import learned, told
 
 from nasplug import InputError, plots
-from nasplug.plots.drawing import beyond, figure_of, finish
+from nasplug.plots.drawing import beyond, figure_of, finish, heading
 from nasplug.plots.progress import hypervolume_so_far
 from nasplug.studies.values import study_values
 
@@ -235,6 +235,17 @@ def test_predictions_are_not_compared_with_themselves() -> None:
         with pytest.raises(InputError, match="are predictions"):
             draw(told([(90.0,)] * 6, ("maximize",), notes=[said] * 6))
         draw(told([(90.1,)] * 6, ("maximize",), notes=[said] * 6))
+
+
+def test_a_heading_has_whole_sentences_and_three_lines_at_most() -> None:
+    figure, _ = figure_of()
+    words = "a note of words that fill nearly one whole line of a heading over a picture"
+    heading(figure, "short", words, f"{words}, {words}", "never reached")
+    assert figure._suptitle.get_text().splitlines() == ["short", words]  # type: ignore[attr-defined]
+    heading(figure, f"{words} " * 9, "never reached")
+    lines = figure._suptitle.get_text().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 3
+    assert lines[-1].endswith(" …")
 
 
 @pytest.mark.parametrize(("entries", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3)])

@@ -199,6 +199,51 @@ def test_three_objectives_have_axes_to_choose(opened: Open) -> None:
     assert opened(small()).locator("#parallel").is_hidden()
 
 
+def test_numbers_of_near_choices_cover_no_other(opened: Open) -> None:
+    rows = [(30.0, 2.0, 5.0), (30.1, 1.99, 5.1), (30.2, 1.98, 4.9), (60.0, 1.0, 1.0)]
+    tab = opened(study_page(told(rows, ("minimize",) * 3)), 390)
+    marks = [svg.locator(".mark rect") for svg in tab.locator("#parallel .plot, #pairs svg").all()]
+    boxes = [[mark.bounding_box() for mark in found.all()] for found in marks if found.count() > 1]
+    assert len(boxes) == 4
+    for found in boxes:
+        for k, one in enumerate(found):
+            for other in found[:k]:
+                apart = [abs(one[axis] - other[axis]) for axis in ("x", "y")]
+                assert apart[0] >= one["width"] - 1 or apart[1] >= one["height"] - 1
+
+
+def test_lines_of_many_rows_are_fainter(opened: Open) -> None:
+    def opacity(count: int) -> float:
+        rows = [(float(k), float(count - k), float(k % 7)) for k in range(count)]
+        tab = opened(study_page(told(rows, ("minimize",) * 3)))
+        found = tab.locator("#parallel .plot path.thin").first
+        return float(found.evaluate("(line) => getComputedStyle(line).strokeOpacity"))
+
+    assert opacity(8) > 0.6
+    assert opacity(60) < 0.3
+
+
+def test_limits_are_named_where_they_lie(opened: Open) -> None:
+    rows = [(42.0, 2.0, 5.0), (30.0, 3.0, 4.0), (25.0, 4.0, 9.0)]
+    notes = [{"predicted": {"memory": {"mean": 100.0 * k}}} for k in range(3)]
+    study = told(rows, ("minimize",) * 3, notes=notes)
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["perplexity", "latency", "energy"])
+    limits = [["memory<=200MB", 0.9], ["latency<=99ms", 0.9], ["energy<=9J", 0.9]]
+    study.set_user_attr("nasplug:plan", {"constraints": limits})
+    tab = opened(study_page(study), 390)
+    assert tab.locator("#parallel .limit-text").all_text_contents() == [
+        "energy<=9J",
+        "memory<=200MB",
+    ]
+    legends = [tab.locator(f"#{name} .legend").inner_text() for name in ("parallel", "pairs")]
+    assert all("latency<=99ms, outside the axes" in text for text in legends)
+    assert "limit" in legends[0].split("\n")
+    assert "energy<=9J" in legends[1].split("\n")
+    assert "memory (MB)" in tab.locator("thead").inner_text()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_one_objective_runs_over_trials(opened: Open) -> None:
     tab = opened(study_page(told([(3.0,), (1.0,), (2.0,), (0.5,)], ("minimize",))))
     assert tab.locator("#front .axis-label.x").inner_text() == "trial"

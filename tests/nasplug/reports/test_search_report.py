@@ -10,8 +10,10 @@ import pytest
 from report_pages import island
 from table_predictors import TablePredictor
 
+from nasplug.plots.progress import hypervolume_so_far, reference_of
 from nasplug.search_spaces import InputError
 from nasplug.searching.search import SearchResult, search
+from nasplug.studies.values import study_values
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,14 @@ def folder(result: SearchResult, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_json_is_the_result(result: SearchResult, folder: Path) -> None:
     assert json.loads((folder / "result.json").read_text()) == result.to_json()
+
+
+def test_hypervolume_is_that_of_the_progress(result: SearchResult) -> None:
+    values = study_values(result.study)
+    end = reference_of([values], values.sign)
+    told = result.to_json()["hypervolume"]
+    assert told["reference"] == pytest.approx(dict(zip(values.metrics, end, strict=True)))
+    assert told["value"] == pytest.approx(hypervolume_so_far(values, end)[-1])
 
 
 def test_picture_is_a_png_of_sensible_size(folder: Path) -> None:
@@ -147,6 +157,21 @@ def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
     content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert content["axes"][1]["label"].startswith("FLOPs (M)")
     assert content["axes"][1]["limits"] == [[50.0, "flops<=50M"]]
+
+
+def test_the_table_has_what_a_limit_is_on(nb201_cache: Path, tmp_path: Path) -> None:
+    predictors = [TablePredictor("accuracy"), TablePredictor("latency")]
+    options: dict[str, Any] = {"storage": "memory", "predictors": predictors, "n_trials": 5}
+    limits = ["latency<=99ms", "params<=9M", "size<=64MB"]
+    search("nb201", "GTX 1080 Ti", limits, **options).report(tmp_path)
+    content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
+    columns = content["columns"]
+    assert len(content["axes"]) == 2
+    assert [c for c in columns if not c.startswith("measured")] == [
+        *("accuracy (%)", "latency (ms)", "parameters (M)", "file size (MB)")
+    ]
+    sizes = [row["cells"][columns.index("file size (MB)")][0] for row in content["rows"]]
+    assert all(0 < value <= 64 for value in sizes)
 
 
 def test_measured_accuracies_are_not_compared_with_themselves(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def test_pictures_are_written(journal: Path, tmp_path: Path) -> None:
     names = ["report.html", "progress.png", "predicted_observed.png", "calibration.png"]
     assert [Path(path).name for path in told["files"]] == names
     assert told["left_out"] == {}
+    assert set(told["hypervolume"]["reference"]) == {"accuracy", "latency_ms"}
+    assert told["hypervolume"]["value"] > 0
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
     page, *pictures = [tmp_path / "new" / name for name in names]
     for path in pictures:
@@ -155,6 +157,8 @@ def test_what_cannot_be_drawn_is_told(journal: Path, tmp_path: Path) -> None:
     names = ("report.html", "progress.png")
     assert done.stdout.splitlines() == [str(tmp_path / name) for name in names]
     assert "calibration.png was not written: no trial of study 'other' has expected" in done.stderr
+    # One objective has no hypervolume.
+    assert write_study_report(find_study(journal, "other"), tmp_path).hypervolume is None
 
 
 @pytest.mark.parametrize(

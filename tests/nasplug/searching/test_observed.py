@@ -66,7 +66,7 @@ def test_it_learns_and_shows_what_was_observed(find: Find) -> None:
     told = json.loads(json.dumps(result.to_json()))
     assert list(told) == [
         *("space", "hardware", "seed", "n_trials", "evaluate", "observed_in", "failed"),
-        *("objectives", "constraints", "predictor", "latency", "pareto", "seconds"),
+        *("objectives", "constraints", "predictor", "latency", "pareto", "hypervolume", "seconds"),
     ]
     assert told["evaluate"] == "function"
     assert told["objectives"] == [{"name": "accuracy", "direction": "maximize", "unit": "%"}]

@@ -54,7 +54,7 @@ def test_json_has_the_promised_form(find: Callable[..., SearchResult]) -> None:
     told = json.loads(json.dumps(find(constraints="latency<=8ms", seed=3).to_json()))
     assert list(told) == [
         *("space", "hardware", "seed", "n_trials", "objectives", "constraints"),
-        *("predictor", "latency", "pareto", "seconds"),
+        *("predictor", "latency", "pareto", "hypervolume", "seconds"),
     ]
     assert (told["space"], told["hardware"], told["seed"]) == ("nb201", "GTX 1080 Ti", 3)
     assert told["n_trials"] == 10
