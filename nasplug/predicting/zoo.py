@@ -304,7 +304,7 @@ def _none_shipped(space: SearchSpace, quantity: str) -> InputError:
         "--predictor"
     )
     if not set(quantity.split(" or ")) & set(KINDS):
-        advice = f'give your own in Python with predictors={{"{quantity}": ...}}'
+        advice = f'give a scorer in predictors=, in Python, whose targets are ("{quantity}",)'
     return InputError(
         f"the package has no predictor of {quantity} for space {space.name}; {advice}"
     )
