@@ -318,7 +318,7 @@ def _predictions(
     energy = None
     if device is not None and not checkpoints:
         way = None if runtime is None else known_way(runtime)
-        energy = space_energy(space, archs, device, batch_size, way)
+        energy = space_energy(space, archs, device, batch_size, way, timed, latency)
     rows = [
         {
             "arch": arch.text,
