@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from nasplug.predicting.intervals import interval_of
+from nasplug.predicting.intervals import interval_of, shown
 from nasplug.predicting.zoo import (
     NETWORK_ENERGY,
     NETWORK_LATENCY,
@@ -18,14 +18,26 @@ from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nasplug.predictors.features.runtimes import Way
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
     from nasplug.search_spaces import Architecture, Graph, SearchSpace
 
-__all__ = ["energy_json", "energy_note", "graph_energy", "latency_of_energy", "space_energy"]
+__all__ = [
+    "JOULES",
+    "energy_gap",
+    "energy_json",
+    "energy_note",
+    "energy_text",
+    "graph_energy",
+    "latency_of_energy",
+    "space_energy",
+]
+
+# Columns of an energy in a table: its mean, and the ends of its interval.
+JOULES = ("energy_j", "energy_lower_j", "energy_upper_j")
 
 
 def graph_energy(
@@ -110,6 +122,30 @@ def energy_json(energy: Prediction | None, row: int = 0) -> dict[str, Any] | Non
         return None
     ends = [float(end[row, 0]) for end in (energy.mean, energy.lower, energy.upper)]
     return {**interval_of(ends, "J"), "evidence": energy.evidence}
+
+
+def energy_text(joules: Mapping[str, Any], between: str = " to ") -> str:
+    """A mean with the ends of its interval for a table, from those of `energy_json`."""
+    text = shown(joules, ".3g")
+    return f"{text['mean']} ({text['lower']}{between}{text['upper']})"
+
+
+def energy_gap(device: Hardware, is_beside: bool = False) -> str:
+    """Say why an energy is missing, where a reader expects one; empty elsewhere.
+
+    It is expected on a GPU, also one that was calibrated, and on any device in a table that has
+    energies of others.
+
+    Args:
+        device: The device whose energy is not known.
+        is_beside: Whether energies on other devices stand beside it.
+    """
+    if isinstance(device, DeviceProfile) and device.kind == "gpu":
+        return (
+            f"the energy on {device.name} is not known: your measurements tell its latency, not "
+            "its power; the device without them has one"
+        )
+    return "energies are known on large GPUs alone" if is_beside else ""
 
 
 def energy_note(evidence: str, device: Hardware) -> str:
