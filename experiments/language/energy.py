@@ -7,7 +7,9 @@ constant share of the board's power, a line in the multiply-accumulates, and gra
 the very same networks and sizes, which shows how much of an energy repeats at all. A left-out GPU
 is judged twice: with the measured time, which tests the model of power alone, and with the latency
 of a model that has not seen the GPU either. The features of the share are chosen on the other GPUs,
-by leaving each of these out. Writes results/energy.json; finished runs are kept.
+by leaving each of these out. Its intervals are those of the package's predictor fitted to the other
+GPUs, with the measured time, and with the latency of that model and the errors of other GPUs that
+were left out. Writes results/energy.json; finished runs are kept.
 """
 
 from __future__ import annotations
@@ -18,23 +20,34 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from experiments.campaign import Campaign, Options
+from experiments import RESULTS
+from experiments.campaign import Campaign, Options, read_json
 from experiments.common import Array, covered
 from experiments.language.energy_networks import (
     SCALES,
     energies,
     examples,
+    followed,
     graphs_of,
     halves,
+    idle_share,
     settings,
+    watts,
 )
 from experiments.latency.gpu_rows import at_most, gpu_rows, operator_rows
-from experiments.latency.left_out_chips import COUNT, fitted
-from nasplug.datasets.gpt_networks import ENERGY_BATCH, GPUS, gpt_table
+from experiments.latency.left_out_chips import COUNT, LEVELS, fitted
+from nasplug.datasets.gpt_networks import GPUS
 from nasplug.predicting.zoo import NETWORK_LATENCY, load_predictor
 from nasplug.predictors.latency.class_models import ClassModels
 from nasplug.predictors.latency.network_energy import NetworkEnergy
-from nasplug.predictors.latency.power_share import power_features, shares_of, sizes_of
+from nasplug.predictors.latency.power_share import (
+    ENDS,
+    held,
+    power_features,
+    shares_of,
+    sizes_of,
+)
+from nasplug.predictors.prediction import Prediction
 from nasplug.search_spaces import Graph
 
 JUDGED = 300
@@ -105,11 +118,24 @@ def held_out(seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-@cache
-def watts(scale: str) -> Array:
-    """Measured mean powers, `(networks, GPUs)`."""
-    frame = gpt_table(scale).to_frame()
-    return np.stack([frame[f"{g}@{ENERGY_BATCH} W"].to_numpy() for g in GPUS], axis=1)
+def meters() -> list[dict[str, Any]]:
+    """A row a scale and GPU: its median power, and whether the meter could follow."""
+    rows = []
+    for scale in SCALES:
+        powers, can_follow = watts(scale), followed(scale)
+        for g, column in enumerate(settings()):
+            low, middle, high = np.quantile(powers[:, g], [0.05, 0.5, 0.95])
+            rows.append(
+                {
+                    "scale": scale,
+                    "gpu": GPUS[g],
+                    "watts": [float(low), float(middle), float(high)],
+                    "share": float(middle / column.hardware.power_w),
+                    "idle_share": idle_share(),
+                    "followed": bool(can_follow[g]),
+                }
+            )
+    return rows
 
 
 @cache
@@ -133,11 +159,16 @@ def shared() -> tuple[list[Graph], Array, Array, Array, Array]:
     )
 
 
+def chips_of(g: int) -> set[str]:
+    """Chips of a GPU and of its twins."""
+    return {row.chip for row in gpu_rows() if row.column.hardware.name == GPUS[g]}
+
+
+@cache
 def unseen_ms(g: int) -> Array:
     """Latencies in ms on a GPU by a model that has not seen it nor its twins, `(n,)`."""
     column = settings()[g]
-    measured = gpu_rows()
-    chips = {row.chip for row in measured if row.column.hardware.name == GPUS[g]}
+    measured, chips = gpu_rows(), chips_of(g)
     networks = at_most([row for row in measured if row.chip not in chips], COUNT)
     operators = [row for row in operator_rows() if row.chip not in chips]
     model = ClassModels({"gpu": fitted(networks, operators)})
@@ -162,7 +193,7 @@ def chosen_form(ms: Array, joules: Array, others: list[int], places: Array) -> t
         for g in others:
             taught = [k for k in others if k != g]
             learned = shares_of(features[:, taught], rest[:, taught], places)
-            off = rest[:, g] - features[:, g] @ learned
+            off = rest[:, g] - held(features[:, g] @ learned)
             gone.append(float(np.nanmean(np.abs(off))))
         errors.append(float(np.mean(gone)))
     return FORMS[int(np.argmin(errors))]
@@ -185,7 +216,7 @@ def left_out(gpu: str) -> list[dict[str, Any]]:
         form = chosen_form(ms, joules, others, places)
         features, rest = shares(np.where(np.isnan(ms), 1.0, ms), joules, form)
         learned = shares_of(features[:, others], rest[:, others], places)
-        center = features[:, g] @ learned
+        center = held(features[:, g] @ learned)
         middle = [
             np.nanmedian(rest[places == k, j])
             for k in range(len(SCALES))
@@ -225,6 +256,72 @@ def left_out(gpu: str) -> list[dict[str, Any]]:
     return rows
 
 
+def unseen_width(g: int) -> float:
+    """Half of the 90 % interval of logarithms of a latency on a GPU that was left out.
+
+    From the errors of other GPUs that were left out, in its runtime and precision.
+    """
+    way = ["eager", settings()[g].way.precision]
+    values = [
+        row["residuals"]
+        for row in read_json(RESULTS / "left_out_chips.json")["left_out"]
+        if row["chip"] not in chips_of(g) and row["group"].split("|")[2:] == way
+    ]
+    low, high = np.quantile(values, LEVELS)
+    return float(high - low) / 2
+
+
+def intervals(gpu: str) -> list[dict[str, Any]]:
+    """A row a scale of a GPU that was left out: what its intervals cover, and their width."""
+    g = GPUS.index(gpu)
+    graphs, joules, powers, places, _ = shared()
+    columns = settings()
+    others = [k for k in range(len(GPUS)) if k != g]
+    names = [SCALES[k] for k in places]
+    order = np.random.default_rng(SEED).permutation(len(graphs))
+    predictor = NetworkEnergy()
+    predictor.fit(
+        [graphs[k] for k in order],
+        joules[np.ix_(order, others)],
+        [columns[k] for k in others],
+        groups=[names[k] for k in order],
+    )
+    device, way = columns[g].hardware, columns[g].way.text
+    # Where no time was measured no energy judges either.
+    measured = np.nan_to_num(1e3 * joules / powers, nan=1.0)[:, g]
+    times = {"measured": (measured, 0.0), "predicted": (unseen_ms(g), unseen_width(g))}
+    rows = []
+    for time, (ms, width) in times.items():
+        latency = Prediction(
+            targets=("latency",),
+            units=("ms",),
+            center=np.log(ms)[:, None],
+            spread=np.full((len(graphs), 1), width),
+            levels=np.array([0.0, *ENDS, 1.0]),
+            residuals=np.array([-1.0, -1.0, 1.0, 1.0])[:, None],
+            log_scale=(True,),
+            evidence="zero-shot",
+        )
+        predicted = predictor.predict(graphs, device, columns[g].batch_size, way, latency)
+        for k, scale in enumerate(SCALES):
+            own = (places == k) & np.isfinite(joules[:, g])
+            if own.any():
+                center, truth = predicted.center[own, 0], np.log(joules[own, g])
+                rows.append(
+                    {
+                        "scale": scale,
+                        "time": time,
+                        "networks": int(own.sum()),
+                        "coverage": float(covered(predicted, joules[:, g])[own].mean()),
+                        "upper_over_lower": float(
+                            np.median((predicted.upper / predicted.lower)[own])
+                        ),
+                        "mape_percent": percent(center, truth),
+                    }
+                )
+    return rows
+
+
 def _unlike(a: Any, b: Any) -> float:
     """Distance of two GPUs by their data sheets."""
     figures = [
@@ -235,6 +332,10 @@ def _unlike(a: Any, b: Any) -> float:
 
 
 def measure(part: str, case: str) -> list[dict[str, Any]]:
+    if part == "meters":
+        return meters()
+    if part == "intervals":
+        return intervals(case)
     return held_out(int(case)) if part == "held out" else left_out(case)
 
 
@@ -243,7 +344,8 @@ def main() -> None:
     names = [f"gpt-{scale}" for scale in SCALES]
     campaign = Campaign("energy", ("part", "case"), names, fresh=options.fresh)
     cases = [("held out", str(seed)) for seed in options.seeds]
-    campaign.complete([*cases, *(("left out", gpu) for gpu in GPUS)], measure)
+    cases += [(part, gpu) for part in ("left out", "intervals") for gpu in GPUS]
+    campaign.complete([("meters", "all"), *cases], measure)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from nasplug.search_spaces import Graph, space
 
 SCALES = ("s", "m", "l")
 LEARNED = 400
-# Columns whose meter could not follow: power stayed near idle, whatever the network.
-BLIND = frozenset({("s", "V100"), ("m", "V100")})
+# Quantile of all that a meter read on a GPU that stands for the least.
+_LEAST = 0.01
 
 
 def settings() -> list[Setting]:
@@ -36,12 +36,43 @@ def settings() -> list[Setting]:
 
 
 @cache
+def _read(scale: str, unit: str) -> Array:
+    """What meters read, J or W, `(networks, GPUs)`."""
+    frame = gpt_table(scale).to_frame()
+    return np.stack([frame[f"{g}@{ENERGY_BATCH} {unit}"].to_numpy() for g in GPUS], axis=1)
+
+
+def watts(scale: str) -> Array:
+    """Measured mean powers, `(networks, GPUs)`."""
+    return _read(scale, "W")
+
+
+@cache
+def idle_share() -> float:
+    """Share of its power that an idling board draws: the median of the least that meters read.
+
+    The share is one for all, as a meter that averages over pauses may never show its board's own.
+    """
+    boards = np.array([column.hardware.power_w for column in settings()])
+    least = np.quantile(np.concatenate([watts(scale) for scale in SCALES]), _LEAST, axis=0)
+    return float(np.median(least / boards))
+
+
+def followed(scale: str) -> NDArray[np.bool_]:
+    """Whether each GPU's meter could follow the passes, `(GPUs,)`.
+
+    It could not where it read no more than an idling board draws, in the median over all networks:
+    a board that computes draws more.
+    """
+    boards = np.array([column.hardware.power_w for column in settings()])
+    result: NDArray[np.bool_] = np.median(watts(scale), axis=0) / boards > idle_share()
+    return result
+
+
+@cache
 def energies(scale: str) -> Array:
     """Measured J, `(networks, GPUs)`; NaN where the meter could not follow."""
-    frame = gpt_table(scale).to_frame()
-    values = np.stack([frame[f"{g}@{ENERGY_BATCH} J"].to_numpy() for g in GPUS], axis=1)
-    values[:, [(scale, gpu) in BLIND for gpu in GPUS]] = np.nan
-    return values
+    return np.where(followed(scale), _read(scale, "J"), np.nan)
 
 
 def graphs_of(scale: str, rows: Sequence[int] | NDArray[np.int64]) -> list[Graph]:
@@ -52,7 +83,7 @@ def graphs_of(scale: str, rows: Sequence[int] | NDArray[np.int64]) -> list[Graph
 
 def halves(scale: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of networks that may be learned from, and of those that judge."""
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(energies(scale)))
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(watts(scale)))
     return order[: len(order) // 2], order[len(order) // 2 :]
 
 

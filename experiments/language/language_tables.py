@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from experiments.tables import MISSING, grouped, load, section, spread, table
@@ -131,3 +132,69 @@ def energy_left_out() -> str:
         means = [f"{sum(v) / len(v):.0f} %" if v else MISSING for v in values]
         body.append([gpu, scales, time, *means])
     return table(["left out", "scales", "time", *methods], body)
+
+
+@section("energy-intervals")
+def energy_intervals() -> str:
+    """A row a left-out GPU and scale: what intervals cover, and how wide they are."""
+    rows = [row for row in load("energy")["runs"] if row["part"] == "intervals"]
+    times = ("measured", "predicted")
+    body = []
+    for (gpu, scale), part in grouped(rows, "case", "scale").items():
+        by_time = {row["time"]: row for row in part}
+        body.append([gpu, f"gpt:{scale}", *_intervals([by_time[time]] for time in times)])
+    parts = grouped(rows, "time", "case")
+    means = []
+    for time in times:
+        # Each GPU counts the same, whatever its scales.
+        means.append([_mean_row(own) for (name, _), own in parts.items() if name == time])
+    body.append(["mean of the GPUs", "", *_intervals(means)])
+    heads = [f"{name}, time {time}" for time in times for name in ("90 % cover", "upper / lower")]
+    return table(["left out", "space", *heads], body)
+
+
+def _intervals(groups: Iterable[list[dict[str, Any]]]) -> list[str]:
+    """Mean coverage and mean width of each group of rows."""
+    cells = []
+    for rows in groups:
+        count = len(rows)
+        cells += [
+            f"{sum(row['coverage'] for row in rows) / count:.0%}",
+            f"{sum(row['upper_over_lower'] for row in rows) / count:.1f}",
+        ]
+    return cells
+
+
+def _mean_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means of coverage and width."""
+    names = ("coverage", "upper_over_lower")
+    return {name: sum(row[name] for row in rows) / len(rows) for name in names}
+
+
+@section("energy-forms")
+def energy_forms() -> str:
+    """A row a form of the share of power: errors on each left-out GPU, and how often chosen."""
+    rows = load("energy_forms")["runs"]
+    best = [min(part, key=_others) for part in grouped(rows, "gpu").values()]
+    chosen = [row["form"] for row in best]
+    body = []
+    for (form,), part in grouped(rows, "form").items():
+        errors = [row["mape_percent"] for row in part]
+        body.append(
+            [
+                form,
+                *(f"{error:.0f} %" for error in errors),
+                f"{sum(errors) / len(errors):.0f} %",
+                f"{sum(row['others'] for row in part) / len(part):.3f}",
+                f"{chosen.count(form)}",
+            ]
+        )
+    errors = [row["mape_percent"] for row in best]
+    texts = [f"{error:.0f} %" for error in (*errors, sum(errors) / len(errors))]
+    body.append(["the one chosen on the others", *texts, MISSING, MISSING])
+    gpus = dict.fromkeys(row["gpu"] for row in rows)
+    return table(["form", *gpus, "mean", "error on the others", "times chosen"], body)
+
+
+def _others(row: dict[str, Any]) -> float:
+    return float(row["others"])

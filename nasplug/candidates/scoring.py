@@ -22,6 +22,7 @@ from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.scores import Quantity, Scores
 from nasplug.objectives import COSTS, PROXIES
 from nasplug.predicting import zoo
+from nasplug.predicting.energy import latency_of_energy
 from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predicting.memory import MemoryScorer, file_megabytes
 from nasplug.predicting.structure_accuracy import StructureAccuracy
@@ -113,7 +114,9 @@ class Scoring:
             inputs = (
                 self._timed(archs, read) if base == "latency" else self._whole(base, archs, read)
             )
-            predicted[name] = (self._predict(name, archs, inputs), base, every)
+            time = predicted.get(name.replace("energy", "latency", 1)) if base == "energy" else None
+            made = self._predict(name, archs, inputs, None if time is None else time[0])
+            predicted[name] = (made, base, every)
         if self._latencies:
             prediction = predicted[self._latencies[0]][0]
             cost = prediction.mean[:, prediction.column("latency")]
@@ -274,9 +277,14 @@ class Scoring:
     ) -> Sequence[Graph]:
         """The graphs of whole networks, whose memory or energy is asked for.
 
+        None of them for a scorer that was given and reads architectures.
+
         Raises:
             InputError: If the space has graphs of cells alone.
         """
+        given = self.predictors.get(quantity)
+        if given is not None and not _reads_graphs(given):
+            return ()
         if not self.space.has_networks:
             raise InputError(
                 f"space {self.space.name} has graphs of cells alone, so the {quantity} of its "
@@ -322,18 +330,27 @@ class Scoring:
         return _from_zoo(self.space, quantity)
 
     def _predict(
-        self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
+        self,
+        quantity: str,
+        archs: Sequence[Architecture],
+        graphs: Sequence[Graph],
+        latency: Prediction | None = None,
     ) -> Prediction:
+        """Predict a quantity; `latency` is that of the same graphs on its device, if known."""
         scorer = self._scorer(without_device(quantity))
         if isinstance(scorer, StructureAccuracy):
             return scorer.predict_graphs(graphs)
         # A predictor that reads graphs need not make them again.
-        reads_graphs = isinstance(scorer, (ArchitecturePredictor, MemoryScorer))
-        inputs = graphs if reads_graphs else archs
+        inputs = graphs if _reads_graphs(scorer) else archs
         if quantity in QUALITIES:
             result: Prediction = scorer.predict(inputs)
-        else:
-            result = scorer.predict(inputs, self.device_of(quantity), self.batch_size)
+            return result
+        device = self.device_of(quantity)
+        known = None
+        if latency is not None:
+            known = latency_of_energy(scorer, self._scorer("latency"), device, latency)
+        more = {} if known is None else {"latency": known}
+        result = scorer.predict(inputs, device, self.batch_size, **more)
         return result
 
     def _constrained(
@@ -365,6 +382,11 @@ class Scoring:
             reachable[row] = values
             met[row] = ((below if is_upper else 1 - below) >= c.probability)[rows]
         return reachable, met
+
+
+def _reads_graphs(scorer: object) -> bool:
+    """Whether a scorer takes graphs, so that it need not make them of architectures."""
+    return isinstance(scorer, (ArchitecturePredictor, MemoryScorer))
 
 
 def _is(base: str, name: str) -> bool:

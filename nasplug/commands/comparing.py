@@ -118,8 +118,9 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Rows of texts; without measurements there is no column of them."""
-    from nasplug.predicting.intervals import is_usable, magnitude
+    """Rows of texts; without measurements or energies there is no column of them."""
+    from nasplug.predicting.energy import JOULES, energy_text
+    from nasplug.predicting.intervals import interval_of, is_usable, magnitude
     from nasplug.predictors.features.runtimes import Way, way_name
 
     rows = []
@@ -132,6 +133,9 @@ def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
             latency, interval = texts[0], f"{texts[1]}–{texts[2]}"
             rate = number_text(row["images_per_second"]) if usable else ""
         measured = row["measured_ms"]
+        energy = "–"
+        if not math.isnan(row["energy_j"]):
+            energy = energy_text(interval_of([row[name] for name in JOULES], "J"), "–")
         way = Way(row["runtime"], row["precision"], row["unit"], row["threads"])
         rows.append(
             {
@@ -143,12 +147,14 @@ def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
                 "90 % interval": interval,
                 "images/s": rate,
                 "memory MB": "" if latency == "–" else number_text(row["memory_mb"]),
+                "energy J": energy,
                 "measured ms": "" if math.isnan(measured) else number_text(measured),
             }
         )
-    if not any(row["measured ms"] for row in rows):
-        for row in rows:
-            del row["measured ms"]
+    for name, empty in (("measured ms", ""), ("energy J", "–")):
+        if all(row[name] == empty for row in rows):
+            for row in rows:
+                del row[name]
     return rows
 
 

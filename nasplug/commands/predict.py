@@ -240,7 +240,7 @@ def _predict_architectures(
 ) -> None:
     """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
     from nasplug.devices.hardware import hardware
-    from nasplug.predicting.energy import energy_note
+    from nasplug.predicting.energy import energy_gap, energy_note
     from nasplug.predicting.measured_accuracy import HasAccuracies
     from nasplug.predicting.notes import narrowing
     from nasplug.predicting.structure_accuracy import STRUCTURE_NOTE
@@ -262,6 +262,8 @@ def _predict_architectures(
         print(STRUCTURE_NOTE)
     if device is not None and rows and rows[0]["energy_j"] is not None:
         print(energy_note(rows[0]["energy_j"]["evidence"], device))
+    elif device is not None and space.has_networks and (gap := energy_gap(device)):
+        print(gap)
     if device is None or evidence is None:
         return
     for note in evidence.notes():
@@ -318,7 +320,7 @@ def _predictions(
     energy = None
     if device is not None and not checkpoints:
         way = None if runtime is None else known_way(runtime)
-        energy = space_energy(space, archs, device, batch_size, way)
+        energy = space_energy(space, archs, device, batch_size, way, timed, latency)
     rows = [
         {
             "arch": arch.text,

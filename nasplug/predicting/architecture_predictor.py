@@ -252,6 +252,7 @@ class ArchitecturePredictor:
         architectures: Sequence[Architecture | Graph | str],
         hardware: str | PathLike[str] | Hardware | None = None,
         batch_size: int = 1,
+        latency: Prediction | None = None,
     ) -> Prediction:
         """Predict architectures.
 
@@ -260,6 +261,8 @@ class ArchitecturePredictor:
             hardware: A device, its name or the path of its file, if a latency is predicted. A
                 calibrated device is predicted from its own measurements.
             batch_size: Images a forward pass, for a latency.
+            latency: Latencies on which a predicted energy rests, see `energy.latency_of_energy`;
+                they are predicted if left out.
 
         Returns:
             A prediction with a row an architecture and a column a target.
@@ -277,10 +280,10 @@ class ArchitecturePredictor:
 
             return predict_few_shot(self, device, graphs, batch_size, self.runtime)
         runtime = None if device is None else self.runtime_on(device)
-        chosen = {}
+        chosen: dict[str, Any] = {} if latency is None else {"latency": latency}
         if device is not None and runtime is not None:
             check_way(device, parse_way(runtime))
-            chosen = {"runtime": runtime}
+            chosen["runtime"] = runtime
         result: Prediction = self.model.predict(graphs, device, batch_size, **chosen)
         return result
 

@@ -12,6 +12,7 @@ import torch
 from nasplug.arguments import checked_count
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.measurements.graphs import graph_of
+from nasplug.predicting.energy import JOULES, energy_gap
 from nasplug.predicting.known_networks import is_known_name, known_network
 from nasplug.predicting.network_prediction import NetworkPrediction
 from nasplug.predicting.own_network import FOLDING_RUNTIMES, is_onnx, read_network
@@ -30,7 +31,7 @@ __all__ = ["COLUMNS", "Reader", "compare"]
 COLUMNS = (
     *("network", "hardware", "batch_size", "runtime", "precision", "unit", "threads"),
     *("latency_ms", "lower_ms", "upper_ms", "images_per_second", "measured_ms", "source"),
-    *("evidence", "mflops", "params", "memory_mb", "size_mb", "note"),
+    *("evidence", "mflops", "params", *JOULES, "memory_mb", "size_mb", "note"),
 )
 
 
@@ -63,9 +64,11 @@ def compare(
         A row for each network, device, batch size, runtime and precision, with `COLUMNS`. The 90 %
         interval ends at `lower_ms` and `upper_ms`; `measured_ms` is the published measurement
         of this very network in this very setting, and NaN where there is none. `memory_mb` holds
-        the weights and the peak of the activations, `size_mb` the parameters alone. What cannot be
-        predicted, such as a precision that a device lacks, has NaN and the reason in `note`; a
-        number that the interval makes meaningless has the reason there too.
+        the weights and the peak of the activations, `size_mb` the parameters alone, and `energy_j`
+        the joules of a forward pass, with the ends of its interval. What cannot be predicted, such
+        as a precision that a device lacks, has NaN and the reason in `note`; a number that the
+        interval makes meaningless has the reason there too, and so has a missing energy beside
+        energies on other devices.
 
     Raises:
         InputError: If a network cannot be read, a device is unknown, or nothing can be predicted.
@@ -90,6 +93,11 @@ def compare(
     if not named or not devices:
         raise InputError("give at least one network and one device to compare")
     rows = list(_rows(named, devices, sizes, ways, example))
+    is_known = any(row["energy_j"] == row["energy_j"] for row in rows)
+    of_names = {device.name: device for device in devices}
+    for row in rows:
+        if not row["note"] and row["energy_j"] != row["energy_j"]:
+            row["note"] = energy_gap(of_names[row["hardware"]], is_known)
     if all(row["note"] and row["latency_ms"] != row["latency_ms"] for row in rows):
         raise InputError(rows[0]["note"])
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -97,8 +105,10 @@ def compare(
 
 def _listed(value: Any) -> list[Any]:
     """A list of what may be one value; None stands for itself."""
-    is_many = isinstance(value, Sequence) and not isinstance(value, str)
-    return list(dict.fromkeys(value)) if is_many else [value]
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [value]
+    # A device cannot be a key.
+    return [item for k, item in enumerate(value) if item not in value[:k]]
 
 
 def _named(networks: Any) -> dict[str, Any]:
@@ -169,6 +179,10 @@ def _rows(
 
 def _row(name: str, found: NetworkPrediction) -> dict[str, Any]:
     way = parse_way(found.setting)
+    energy = found.energy
+    joules = [float("nan")] * len(JOULES)
+    if energy is not None:
+        joules = [float(end[0, 0]) for end in (energy.mean, energy.lower, energy.upper)]
     same = [near for near in found.measurements if near.same_network and near.same_setting]
     return {
         "network": name,
@@ -185,6 +199,7 @@ def _row(name: str, found: NetworkPrediction) -> dict[str, Any]:
         "measured_ms": same[0].latency_ms if same else float("nan"),
         "source": same[0].source if same else "",
         "evidence": found.evidence,
+        **dict(zip(JOULES, joules, strict=True)),
         "mflops": found.graph.total("flops") / 1e6,
         "params": int(found.graph.total("params")),
         "memory_mb": found.memory.total,
@@ -198,7 +213,7 @@ def _refused(
 ) -> dict[str, Any]:
     asked = way or Way()
     empty: dict[str, Any] = dict.fromkeys(COLUMNS, "")
-    numbers = [c for c in COLUMNS if c.endswith(("_ms", "_mb", "_second")) or c == "mflops"]
+    numbers = [c for c in COLUMNS if c.endswith(("_ms", "_mb", "_second", "_j")) or c == "mflops"]
     return (
         empty
         | dict.fromkeys(numbers, float("nan"))

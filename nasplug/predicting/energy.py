@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from nasplug.predicting.intervals import interval_of
-from nasplug.predicting.zoo import NETWORK_ENERGY, is_known, load_predictor, load_shipped
+from nasplug.predicting.intervals import interval_of, shown
+from nasplug.predicting.zoo import (
+    NETWORK_ENERGY,
+    NETWORK_LATENCY,
+    ArchitecturePredictor,
+    is_known,
+    load_predictor,
+    load_shipped,
+)
 from nasplug.predictors.features.runtimes import EAGER, way_name
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nasplug.predictors.features.runtimes import Way
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
     from nasplug.search_spaces import Architecture, Graph, SearchSpace
 
-__all__ = ["energy_json", "energy_note", "graph_energy", "space_energy"]
+__all__ = [
+    "JOULES",
+    "energy_gap",
+    "energy_json",
+    "energy_note",
+    "energy_text",
+    "graph_energy",
+    "latency_of_energy",
+    "space_energy",
+]
+
+# Columns of an energy in a table: its mean, and the ends of its interval.
+JOULES = ("energy_j", "energy_lower_j", "energy_upper_j")
 
 
 def graph_energy(
@@ -46,17 +65,55 @@ def space_energy(
     device: Hardware,
     batch_size: int,
     way: Way | None,
+    timed: object = None,
+    latency: Prediction | None = None,
 ) -> Prediction | None:
-    """The energies of architectures of a space, a row each; None where they are not known."""
+    """The energies of architectures of a space, a row each; None where they are not known.
+
+    Args:
+        space: The space.
+        architectures: The architectures.
+        device: The device.
+        batch_size: Inputs of a forward pass.
+        way: How networks are run.
+        timed: Predictor of the latency.
+        latency: Latencies that it predicted on the device.
+    """
     if isinstance(device, DeviceProfile) or not is_known(space, "energy"):
         return None
-    predictor = load_shipped(space, "energy")
+    predictor: Any = load_shipped(space, "energy")
     try:
         if way is not None:
-            predictor = predictor.in_way(way)  # type: ignore[union-attr]
-        return predictor.predict(architectures, device, batch_size)
+            predictor = predictor.in_way(way)
+        known = latency_of_energy(predictor, timed, device, latency)
+        return cast("Prediction", predictor.predict(architectures, device, batch_size, known))
     except InputError:
         return None
+
+
+def latency_of_energy(
+    energy: object, timed: object, device: Hardware | None, latency: Prediction | None
+) -> Prediction | None:
+    """The predicted latencies, if an energy of the same networks rests on these very ones.
+
+    It rests on those of the package's own predictor in its own way; None otherwise, as on a
+    calibrated device.
+
+    Args:
+        energy: Predictor of the energy.
+        timed: Predictor of the latency.
+        device: The device.
+        latency: Latencies that were predicted on it.
+    """
+    if device is None or latency is None or isinstance(device, DeviceProfile):
+        return None
+    if not (isinstance(energy, ArchitecturePredictor) and isinstance(timed, ArchitecturePredictor)):
+        return None
+    # A predictor that was fitted, not loaded, has no card, and may rest on another latency.
+    is_shares = energy.card.get("predictor") == NETWORK_ENERGY
+    is_own = timed.sha256 is not None and timed.sha256 == load_predictor(NETWORK_LATENCY).sha256
+    is_same_way = energy.runtime_on(device) == timed.runtime_on(device)
+    return latency if is_shares and is_own and is_same_way else None
 
 
 def energy_json(energy: Prediction | None, row: int = 0) -> dict[str, Any] | None:
@@ -65,6 +122,30 @@ def energy_json(energy: Prediction | None, row: int = 0) -> dict[str, Any] | Non
         return None
     ends = [float(end[row, 0]) for end in (energy.mean, energy.lower, energy.upper)]
     return {**interval_of(ends, "J"), "evidence": energy.evidence}
+
+
+def energy_text(joules: Mapping[str, Any], between: str = " to ") -> str:
+    """A mean with the ends of its interval for a table, from those of `energy_json`."""
+    text = shown(joules, ".3g")
+    return f"{text['mean']} ({text['lower']}{between}{text['upper']})"
+
+
+def energy_gap(device: Hardware, is_beside: bool = False) -> str:
+    """Say why an energy is missing, where a reader expects one; empty elsewhere.
+
+    It is expected on a GPU, also one that was calibrated, and on any device in a table that has
+    energies of others.
+
+    Args:
+        device: The device whose energy is not known.
+        is_beside: Whether energies on other devices stand beside it.
+    """
+    if isinstance(device, DeviceProfile) and device.kind == "gpu":
+        return (
+            f"the energy on {device.name} is not known: your measurements tell its latency, not "
+            "its power; the device without them has one"
+        )
+    return "energies are known on large GPUs alone" if is_beside else ""
 
 
 def energy_note(evidence: str, device: Hardware) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nasplug.predicting.energy import energy_json, energy_note
+from nasplug.predicting.energy import energy_gap, energy_json, energy_note, energy_text
 from nasplug.predicting.evidence import LatencyEvidence
 from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude
 from nasplug.predicting.intervals import shown as shown_ends
@@ -166,6 +166,8 @@ class NetworkPrediction:
         notes += [note for note in about_network if note]
         if self.energy is not None:
             notes.append(energy_note(self.energy.evidence, self.hardware))
+        elif gap := energy_gap(self.hardware):
+            notes.append(gap)
         if not self.usable:
             notes.append(narrowing(self.evidence, name, "this network", learned=self.learned))
         return notes
@@ -187,8 +189,7 @@ class NetworkPrediction:
         }
         joules = energy_json(self.energy)
         if joules is not None:
-            text = shown_ends(joules, ".3g")
-            costs["energy J"] = f"{text['mean']} ({text['lower']} to {text['upper']})"
+            costs["energy J"] = energy_text(joules)
         return [{"predicted": name, **ends, **costs}]
 
     def operator_rows(self, count: int = EXPLAINED) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nasplug.predicting.intervals import is_usable, magnitude
+from nasplug.predicting.energy import JOULES, energy_text
+from nasplug.predicting.intervals import interval_of, is_usable, magnitude
 from nasplug.predicting.known_networks import known_accuracy
 from nasplug.predictors.features.runtimes import Way, way_name
 from nasplug.reports.page import filled_html
@@ -44,6 +45,9 @@ def comparison_html(table: pd.DataFrame, command: str | None = None) -> str:
     cells = [_cells(row, accuracies[row["network"]]) for row in rows[:_MOST_ROWS]]
     # A column without any text would only take space.
     columns = [name for name in cells[0] if any(line[name][1] for line in cells)]
+    for line in cells:
+        # Of a column of energies, those that are missing are marked.
+        line["energy, J"] = line["energy, J"] if line["energy, J"][1] else (None, "–")
     devices = list(dict.fromkeys(table["hardware"]))
     counts = (counted(len(accuracies), "network"), counted(len(devices), "device"))
     return filled_html(
@@ -114,6 +118,10 @@ def _cells(row: Mapping[str, Any], accuracy: float | None) -> dict[str, Cell]:
     if is_known:
         latency, *ends = (number_text(row[end]) if shown else magnitude(row[end]) for end in _ENDS)
         interval = f" ({'–'.join(ends)})"
+    joules: Cell = (None, "")
+    if not math.isnan(row["energy_j"]):
+        energy = interval_of([row[name] for name in JOULES], "J")
+        joules = (row["energy_j"], energy_text(energy, "–"))
     return {
         "network": (row["network"], row["network"]),
         "device": (row["hardware"], row["hardware"]),
@@ -125,6 +133,7 @@ def _cells(row: Mapping[str, Any], accuracy: float | None) -> dict[str, Cell]:
         ),
         "measured, ms": _number(row["measured_ms"]),
         "images/s": _number(row["images_per_second"] if shown else None),
+        "energy, J": joules,
         "ImageNet top-1, %": _number(accuracy),
         "MACs, M": _number(row["mflops"]),
         "parameters, M": _number(row["params"] / 1e6 or None),
@@ -172,6 +181,11 @@ def _notes(rows: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float | N
         notes.append(
             "ImageNet top-1 was measured by timm's author on the 50,000 validation images; a name "
             "without its training, such as resnet50, has that of its best training."
+        )
+    if any(not math.isnan(row["energy_j"]) for row in rows):
+        notes.append(
+            "An energy is that of the same pass: the latency times a share of the board's power, "
+            "which the meters of language models on seven GPUs tell."
         )
     reasons = dict.fromkeys(row["note"] for row in rows if row["note"])
     return notes + [f"{reason[0].upper()}{reason[1:]}." for reason in reasons]

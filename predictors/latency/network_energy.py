@@ -30,6 +30,7 @@ from nasplug.predictors.latency.power_share import (
     OFFSET,
     distances,
     half_width,
+    held,
     kernel,
     left_out_errors,
     power_features,
@@ -239,7 +240,6 @@ class NetworkEnergy:
         ms, lower, upper = (end[:, 0] for end in (known.mean, known.lower, known.upper))
         width = np.log(upper / lower) / 2
         share = power_features(graphs, column, ms) @ learned.share
-        center = np.log(ms * device.power_w / 1e3) + share
         is_known = np.zeros(len(near), np.bool_)
         left_out = max(half_width(learned.left_out), _SMALLEST)
         shape, spread = learned.left_out / left_out, np.hypot(width, left_out)
@@ -249,11 +249,13 @@ class NetworkEnergy:
             is_measured = _words(way) == _words(measured_way(device))
             if is_measured and batch_size == self.config.batch_size:
                 is_known = (near >= 0) & learned.known[near, g]
-            center += np.where(is_known, departure, OFFSET * learned.weights[:, g].sum())
+            share += np.where(is_known, departure, OFFSET * learned.weights[:, g].sum())
             spread = np.where(is_known, learned.widths[near, g], spread)
             if is_known.any() and is_known.all():
                 evidence, shape = "measured", learned.shapes[:, g]
                 count = int(learned.known[learned.groups, g].sum())
+        # What meters read of known networks may be a little more than the board's power.
+        center = np.log(ms * device.power_w / 1e3) + np.where(is_known, share, held(share))
         return Prediction(
             targets=self.targets,
             units=("J",),

@@ -18,6 +18,7 @@ __all__ = [
     "OFFSET",
     "distances",
     "half_width",
+    "held",
     "kernel",
     "left_out_errors",
     "power_features",
@@ -72,6 +73,12 @@ def shares_of(features: Array, rest: Array, groups: NDArray[np.int64]) -> Array:
     return np.asarray(np.linalg.solve(system + _RIDGE * np.eye(len(system)), right))
 
 
+def held(logs: Array) -> Array:
+    """Logarithms of shares held down to 0, as a board holds its power down to its limit."""
+    result: Array = np.minimum(logs, 0.0)
+    return result
+
+
 def left_out_errors(features: Array, rest: Array, groups: NDArray[np.int64]) -> list[Array]:
     """Residuals of each GPU by the share that the others teach."""
     errors = []
@@ -80,7 +87,7 @@ def left_out_errors(features: Array, rest: Array, groups: NDArray[np.int64]) -> 
         if not others.any():
             others[:] = True
         share = shares_of(features[:, others], rest[:, others], groups)
-        own = rest[:, g] - features[:, g] @ share
+        own = rest[:, g] - held(features[:, g] @ share)
         errors.append(own[np.isfinite(own)])
     return errors
 

@@ -7,6 +7,7 @@ from itertools import product
 import pandas as pd
 
 from nasplug.predicting.comparison import COLUMNS
+from nasplug.predicting.energy import JOULES
 
 
 def side_by_side(*networks: str) -> pd.DataFrame:
@@ -29,6 +30,11 @@ def side_by_side(*networks: str) -> pd.DataFrame:
             "evidence": "zero-shot",
             "mflops": 1800.0,
             "params": 11_000_000,
+            # The first device draws 30 W; the energy on the second one is not known.
+            **{
+                joules: 0.03 * ms * size if device == "RTX 3090" else float("nan")
+                for joules, size in zip(JOULES, (1.0, 0.5, 2.0), strict=True)
+            },
             "memory_mb": 60.0,
             "size_mb": 44.0,
         }

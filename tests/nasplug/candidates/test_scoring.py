@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,8 +13,11 @@ from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.scoring import Scoring
 from nasplug.devices.hardware import hardware
 from nasplug.predicting.memory import memory_of
-from nasplug.predictors.features.runtimes import Way
-from nasplug.search_spaces import InputError, space
+from nasplug.predicting.zoo import load_shipped
+from nasplug.predictors.features.runtimes import Way, known_way
+from nasplug.predictors.latency.network_latency import NetworkLatency
+from nasplug.predictors.prediction import Prediction
+from nasplug.search_spaces import Architecture, InputError, space
 
 MACRO = space("macro")
 DEVICE = hardware("RTX 3090")
@@ -90,3 +96,71 @@ def test_limits_that_nothing_meets_get_the_nearest(constraint: str, sentence: st
     made = scored((), (constraint,), is_timed=constraint.startswith("fps"))
     with pytest.raises(InputError, match=sentence):
         made.check_reachable(DEVICE)
+
+
+class Watts:
+    """Energies of nb201's cells by a user: a tenth of a joule for each convolution."""
+
+    name, sha256, targets = "my-energy", None, ("energy",)
+
+    def predict(
+        self, architectures: Sequence[Architecture], hardware: Any = None, batch_size: int = 1
+    ) -> Prediction:
+        joules = [0.1 + 0.1 * arch.text.count("conv") for arch in architectures]
+        return Prediction(
+            targets=("energy",),
+            units=("J",),
+            center=np.array(joules)[:, None],
+            spread=np.full((len(joules), 1), 0.01),
+            levels=np.array([0.05, 0.5, 0.95]),
+            residuals=np.array([-1.0, 0.0, 1.0])[:, None],
+            log_scale=(False,),
+            evidence="measured",
+        )
+
+
+def test_energies_of_cells_come_from_a_scorer_of_ones_own() -> None:
+    nb201 = space("nb201")
+    cells = [nb201[k] for k in range(0, 15_625, 500)]
+    limits = parse_constraints(("energy<=0.35J",), 0.9)
+    scoring = Scoring(nb201, ("accuracy",), DEVICE, limits, 1, "cifar10", {"energy": Watts()})
+    made = ListedCandidates(scoring, cells, whole=True)
+    joules = Watts().predict(cells).mean[:, 0]
+    np.testing.assert_allclose(made.quantities["energy"].mean, joules)
+    assert 0 < made.feasible.sum() < len(cells)
+    assert (made.feasible == (joules + 0.01 <= 0.35)).all()
+    np.testing.assert_allclose(made.exactly("energy", [0, 3]), joules[[0, 3]])
+
+
+def test_an_energy_rests_on_the_latency_that_was_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpt = space("gpt:s")
+    archs = [gpt.sample(np.random.default_rng(seed)) for seed in range(4)]
+    devices = (hardware("H100"), hardware("A40"))
+    latency, energy = (load_shipped(gpt, quantity) for quantity in ("latency", "energy"))
+    asked: list[str] = []
+    original = NetworkLatency.predict
+
+    def counted(self: NetworkLatency, graphs: Any, device: Any, *more: Any, **named: Any) -> Any:
+        asked.append(device.name)
+        return original(self, graphs, device, *more, **named)
+
+    monkeypatch.setattr(NetworkLatency, "predict", counted)
+    wanted = ("energy@H100", "energy@A40", "latency@A40")
+    # Without a chosen way, in one, and with ways that differ, where the energy has a time of its
+    # own.
+    halved = known_way("eager bf16")
+    for timed, powered, passes in (
+        (latency, energy, 1),
+        (latency.in_way(halved), energy.in_way(halved), 1),
+        (latency, energy.in_way(halved), 2),
+    ):
+        asked.clear()
+        predictors = {"latency": timed, "energy": powered}
+        scoring = Scoring(gpt, wanted, devices[0], (), 8, "prefill", predictors, others=devices[1:])
+        scores = scoring(archs)
+        assert sorted(asked) == ["A40"] * passes + ["H100"] * passes
+        for device in devices:
+            alone = powered.predict(archs, device, 8)
+            joined = scores.quantities[f"energy@{device.name}"]
+            np.testing.assert_array_equal(joined.mean, alone.mean[:, 0])
+            np.testing.assert_array_equal(joined.upper, alone.upper[:, 0])

@@ -1,5 +1,7 @@
 """Networks side by side."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 import nasplug
 from nasplug.measurements.graphs import graph_of
 from nasplug.predicting import comparison
+from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.search_spaces import InputError
 
 
@@ -44,6 +47,27 @@ def test_measured_cells_say_so():
     # 3,729.4 images a second in timm's table.
     assert measured == pytest.approx(274.5, rel=0.02)
     assert table["source"][1].startswith("huggingface/pytorch-image-models")
+
+
+def test_energies_stand_beside_the_reason_where_they_are_missing():
+    macro, card = nasplug.space("macro"), replace(nasplug.hardware("L40S"), name="My card")
+    archs = [macro.sample(np.random.default_rng(seed)) for seed in range(6)]
+    ms = nasplug.load_predictor("network-latency").for_space(macro).predict(archs, card).mean[:, 0]
+    texts, graphs = tuple(arch.text for arch in archs), tuple(macro.to_graphs(archs))
+    own = DeviceProfile(card, "macro", 1, MeasuredNetworks(texts, ms, graphs))
+    table = nasplug.compare("timm:resnet18", ["RTX 3090", "Raspberry Pi 5", "Pixel 6", own])
+    alone = nasplug.predict("timm:resnet18", hardware="RTX 3090").energy
+    ends = table.loc[0, ["energy_j", "energy_lower_j", "energy_upper_j"]].to_numpy(float)
+    np.testing.assert_allclose(ends, [alone.mean[0, 0], alone.lower[0, 0], alone.upper[0, 0]])
+    assert np.isnan(table["energy_j"][1:]).all()
+    assert list(table["note"])[:3] == ["", *["energies are known on large GPUs alone"] * 2]
+    assert table["note"][3].startswith("the energy on My card is not known: your measurements")
+    # Where no device has one nobody misses it, but on a GPU that was calibrated.
+    others = nasplug.compare("timm:resnet18", ["Raspberry Pi 5", own])
+    assert list(others["note"]) == ["", table["note"][3]]
+    assert table["note"][3] in nasplug.predict("timm:resnet18", hardware=own).notes()
+    phone = nasplug.predict("timm:resnet18", hardware="Pixel 6").notes()
+    assert not any("energ" in note for note in phone)
 
 
 def test_what_a_device_lacks_has_the_reason():

@@ -24,6 +24,7 @@ def test_cells_measurements_and_reasons_are_in_the_page() -> None:
     ]
     assert [row["measured"] for row in content["rows"]] == [False, True, False, False]
     assert lines[1]["measured, ms"] == [1.25, "1.25"]
+    assert [line["energy, J"][1] for line in lines[:2]] == ["0.03 (0.015–0.06)", "–"]
     assert lines[0]["ImageNet top-1, %"][1] == "73.29"
     assert lines[0]["learned from"][1] == "other devices"
     # What means nothing is not drawn.

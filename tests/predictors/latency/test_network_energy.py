@@ -63,6 +63,22 @@ def test_a_known_gpu_is_learned_and_another_is_zero_shot(fitted, tmp_path):
     np.testing.assert_array_equal(first.upper, second.upper)
 
 
+def test_a_gpu_that_was_not_measured_draws_no_more_than_its_board():
+    predictor = NetworkEnergy()
+    # All boards draw a tenth more than their limit.
+    columns = settings()
+    ms = [predictor.latency.predict(GRAPHS, c.hardware, 8, c.way.text).mean[:, 0] for c in columns]
+    boards = [column.hardware.power_w for column in columns]
+    joules = np.stack([1.1 * t / 1e3 * w for t, w in zip(ms, boards, strict=True)], axis=1)
+    predictor.fit(GRAPHS[:40], joules[:40], columns)
+    known = predictor.predict(GRAPHS[:40], columns[0].hardware, 8, columns[0].way.text)
+    assert np.median(known.mean[:, 0] / joules[:40, 0]) == pytest.approx(1, abs=0.02)
+    for device in (nasplug.hardware("L40S"), columns[0].hardware):
+        latency = predictor.latency.predict(GRAPHS[:9], device, 4)
+        joules = np.exp(predictor.predict(GRAPHS[:9], device, 4).center[:, 0])
+        np.testing.assert_allclose(1e3 * joules / latency.mean[:, 0], device.power_w)
+
+
 def test_what_has_no_energy(fitted):
     sheet = replace(nasplug.hardware("L40S"), name="My card", power_w=0.0)
     with pytest.raises(InputError, match="energy on My card is not known, because .* add power_w"):
