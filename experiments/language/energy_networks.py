@@ -25,6 +25,8 @@ from nasplug.search_spaces import Graph, space
 
 SCALES = ("s", "m", "l")
 LEARNED = 400
+# Columns of whose power the notes on the data say that it stayed near idle, whatever the network.
+_NEAR_IDLE = frozenset({("s", "V100"), ("m", "V100")})
 # Quantile of all that a meter read on a GPU that stands for the least.
 _LEAST = 0.01
 
@@ -62,11 +64,11 @@ def followed(scale: str) -> NDArray[np.bool_]:
     """Whether each GPU's meter could follow the passes, `(GPUs,)`.
 
     It could not where it read no more than an idling board draws, in the median over all networks:
-    a board that computes draws more.
+    a board that computes draws more. Nor could it where the notes on the data say so.
     """
     boards = np.array([column.hardware.power_w for column in settings()])
     result: NDArray[np.bool_] = np.median(watts(scale), axis=0) / boards > idle_share()
-    return result
+    return result & [(scale, gpu) not in _NEAR_IDLE for gpu in GPUS]
 
 
 @cache

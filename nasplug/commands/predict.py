@@ -84,6 +84,13 @@ def predict(
             ".onnx file, or 1.",
         ),
     ] = None,
+    dataset: Annotated[
+        str | None,
+        Option(
+            help="Image set of the networks of a space, or of language models the pass: prefill or "
+            "decode."
+        ),
+    ] = None,
     predictor: OwnPredictor = None,
     runtime: Runtime = None,
     precision: Precision = None,
@@ -113,6 +120,8 @@ def predict(
     are_networks = [t.lower().endswith(".onnx") or is_known_name(t) for t in architectures]
     settings = (len(devices), len(sizes), len(runtimes), len(precisions))
     several = max(len(architectures), *settings) > 1
+    if any(are_networks) and dataset is not None:
+        raise InputError("--dataset is for architectures of a space; leave it out for networks")
     if all(are_networks) and (several or out is not None):
         if not devices:
             raise InputError("a latency needs a device; name one with --hw")
@@ -151,8 +160,9 @@ def predict(
         raise InputError("--explain, --input-shape and --input-value need an .onnx file; give one")
     else:
         opened = space_of(space, example)
+        size = 1 if size is None else size
         _predict_architectures(
-            architectures, opened, device, 1 if size is None else size, checkpoints, way, as_json
+            architectures, opened, dataset, device, size, checkpoints, way, as_json
         )
 
 
@@ -232,6 +242,7 @@ def _predict_file(
 def _predict_architectures(
     architectures: Sequence[str],
     space: SearchSpace,
+    dataset: str | None,
     hw: str | None,
     batch_size: int,
     checkpoints: Sequence[str],
@@ -250,7 +261,9 @@ def _predict_architectures(
     way = asked_way(**words)
     runtime = None if way is None else way.text or EAGER
     device = None if hw is None else hardware(hw)
-    rows, evidence = _predictions(architectures, space, device, batch_size, checkpoints, runtime)
+    rows, evidence = _predictions(
+        architectures, space, dataset, device, batch_size, checkpoints, runtime
+    )
     if as_json:
         print_json(rows)
         return
@@ -277,6 +290,7 @@ def _predict_architectures(
 def _predictions(
     architectures: Sequence[str],
     space: SearchSpace,
+    dataset: str | None,
     device: Hardware | None,
     batch_size: int,
     checkpoints: Sequence[str],
@@ -288,7 +302,8 @@ def _predictions(
         A row for each, with None or `{}` for a quantity without predictor; and the evidence of the
         latencies, if there are any.
     """
-    from nasplug.arguments import checked_count
+    from nasplug.arguments import checked_count, checked_dataset
+    from nasplug.candidates.scoring import Scoring
     from nasplug.predicting.architecture_predictor import ArchitecturePredictor
     from nasplug.predicting.energy import energy_json, space_energy
     from nasplug.predicting.evidence import latency_evidence
@@ -302,6 +317,8 @@ def _predictions(
     chosen = predictors_for(space, device is not None, checkpoints)
     if runtime is not None:
         in_runtime(chosen, runtime)
+    task = checked_dataset(space, dataset)
+    scoring = Scoring(space, (), device, (), batch_size, task, chosen)
     accuracy = perplexity = latency = familiar = evidence = None
     if "accuracy" in chosen:
         accuracy = chosen["accuracy"].predict(archs)
@@ -311,8 +328,8 @@ def _predictions(
         perplexity = chosen["perplexity"].predict(archs)
     timed = chosen.get("latency")
     if device is not None and timed is not None:
-        latency = timed.predict(archs, device, batch_size)
-        graphs = timed.graphs(archs) if isinstance(timed, ArchitecturePredictor) else []
+        graphs = scoring.timed_graphs(archs) if isinstance(timed, ArchitecturePredictor) else []
+        latency = timed.predict(graphs or archs, device, batch_size)
         evidence = latency_evidence(
             timed, graphs, device, batch_size, latency.evidence, latency.learned
         )
@@ -320,14 +337,20 @@ def _predictions(
     energy = None
     if device is not None and not checkpoints:
         way = None if runtime is None else known_way(runtime)
-        energy = space_energy(space, archs, device, batch_size, way, timed, latency)
+        whole = space.to_graphs(archs, task)
+        energy = space_energy(space, whole, device, batch_size, way, timed, latency)
+    memory = scoring.predict("memory", archs)[0].mean[:, 0] if space.has_networks else None
     rows = [
         {
             "arch": arch.text,
             "arch_id": arch.arch_id,
             "accuracy": {}
             if accuracy is None
-            else {target: _interval(accuracy, row, target) for target in accuracy.targets},
+            else {
+                target: _interval(accuracy, row, target)
+                for target in accuracy.targets
+                if dataset in (None, target)
+            },
             **(
                 {}
                 if perplexity is None
@@ -336,6 +359,7 @@ def _predictions(
             "familiar": None if familiar is None else bool(familiar[row]),
             "latency_ms": None if latency is None else _interval(latency, row, "latency"),
             "energy_j": energy_json(energy, row),
+            "memory_mb": None if memory is None else round(float(memory[row]), 6),
             "zero_shot": None if latency is None else bool(latency.zero_shot),
             **{name: about.get(name) for name in EVIDENCE_KEYS},
         }
@@ -368,6 +392,8 @@ def _print_prediction(row: Mapping[str, Any]) -> None:
     if row["energy_j"] is not None:
         ends = {end: f"{row['energy_j'][end]:.4g}" for end in ("mean", "lower", "upper")}
         cells[f"energy ({row['energy_j']['evidence']}), J"] = ends
+    if row["memory_mb"] is not None:
+        cells["memory, MB"] = {"mean": f"{row['memory_mb']:.2f}", "lower": "", "upper": ""}
     print_table([{"predicted": name, **value} for name, value in cells.items()])
     if row["familiar"] is False:
         print(

@@ -61,7 +61,7 @@ def graph_energy(
 
 def space_energy(
     space: SearchSpace,
-    architectures: Sequence[Architecture],
+    architectures: Sequence[Architecture | Graph],
     device: Hardware,
     batch_size: int,
     way: Way | None,
@@ -72,7 +72,7 @@ def space_energy(
 
     Args:
         space: The space.
-        architectures: The architectures.
+        architectures: The architectures, or the graphs of their networks.
         device: The device.
         batch_size: Inputs of a forward pass.
         way: How networks are run.

@@ -202,6 +202,21 @@ def test_predict(tabled: Run) -> None:
     assert "latency, ms" in table
 
 
+def test_a_pass_of_a_language_model_is_predicted(tabled: Run) -> None:
+    words = ("predict", "largest", "--space", "gpt:s", "--hw", "H100", "--precision", "bf16")
+    words = (*words, "--batch-size", "8")
+    (prefill,) = json.loads(tabled(*words, "--json").stdout)
+    (step,) = json.loads(tabled(*words, "--dataset", "decode", "--json").stdout)
+    assert step["perplexity"] == prefill["perplexity"]
+    for name in ("latency_ms", "energy_j"):
+        assert step[name]["mean"] < prefill[name]["mean"] / 1.5
+    # Keys and values of a thousand tokens beside the weights.
+    assert step["memory_mb"] > 600
+    (cell,) = json.loads(tabled("predict", CELL, "--dataset", "cifar100", "--json").stdout)
+    assert list(cell["accuracy"]) == ["cifar100"]
+    assert cell["memory_mb"] is None
+
+
 def test_spaces(run: Run) -> None:
     rows = {row["name"]: row for row in json.loads(run("spaces", "--json").stdout)}
     assert rows["nb201"]["architectures"] == 15625
