@@ -329,7 +329,7 @@ def _predictions(
     timed = chosen.get("latency")
     if device is not None and timed is not None:
         graphs = scoring.timed_graphs(archs) if isinstance(timed, ArchitecturePredictor) else []
-        latency = timed.predict(graphs or archs, device, batch_size)
+        latency = scoring.predict("latency", archs)[0]
         evidence = latency_evidence(
             timed, graphs, device, batch_size, latency.evidence, latency.learned
         )

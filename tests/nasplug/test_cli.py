@@ -202,17 +202,17 @@ def test_predict(tabled: Run) -> None:
     assert "latency, ms" in table
 
 
-def test_a_pass_of_a_language_model_is_predicted(tabled: Run) -> None:
+def test_a_pass_of_a_language_model_is_predicted(run: Run) -> None:
     words = ("predict", "largest", "--space", "gpt:s", "--hw", "H100", "--precision", "bf16")
     words = (*words, "--batch-size", "8")
-    (prefill,) = json.loads(tabled(*words, "--json").stdout)
-    (step,) = json.loads(tabled(*words, "--dataset", "decode", "--json").stdout)
+    (prefill,) = json.loads(run(*words, "--json").stdout)
+    (step,) = json.loads(run(*words, "--dataset", "decode", "--json").stdout)
     assert step["perplexity"] == prefill["perplexity"]
     for name in ("latency_ms", "energy_j"):
         assert step[name]["mean"] < prefill[name]["mean"] / 1.5
     # Keys and values of a thousand tokens beside the weights.
     assert step["memory_mb"] > 600
-    (cell,) = json.loads(tabled("predict", CELL, "--dataset", "cifar100", "--json").stdout)
+    (cell,) = json.loads(run("predict", CELL, "--dataset", "cifar100", "--json").stdout)
     assert list(cell["accuracy"]) == ["cifar100"]
     assert cell["memory_mb"] is None
 
