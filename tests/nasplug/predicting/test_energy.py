@@ -23,19 +23,14 @@ def test_the_zoo_predicts_measured_energies():
     off = np.abs(predicted.mean[:, 0] / frame["H100@8 J"].to_numpy() - 1)
     assert predicted.evidence == "measured"
     assert off.mean() < 0.05
-    # Meters read no more of such short passes than of idling boards, so nothing was learned there.
-    for way, gpu in (("eager fp16", "V100"), ("eager bf16", "A100 40GB")):
-        assert energy.in_way(known_way(way)).predict(list(frame["arch"])[:2], gpu, 8).zero_shot
     # Without a way it is that of the latency, in which no energy was measured.
     assert energy.predict(list(frame["arch"])[:2], "H100", 8).zero_shot
-    larger = nasplug.space("gpt:m")
-    predicted = load_shipped(larger, "energy").in_way(known_way("eager fp16"))
-    frame = gpt_table("m").to_frame().iloc[::500]
-    off = np.abs(
-        predicted.predict(list(frame["arch"]), "V100", 8).mean[:, 0] / frame["V100@8 J"].to_numpy()
-        - 1
-    )
-    assert off.mean() < 0.05
+    # Meters could not follow the short passes of two GPUs, so nothing was learned of these.
+    for scale in ("gpt:s", "gpt:m"):
+        shipped = load_shipped(nasplug.space(scale), "energy")
+        archs = list(gpt_table(scale.partition(":")[2]).to_frame()["arch"][:2])
+        for way, gpu in (("eager fp16", "V100"), ("eager bf16", "A100 40GB")):
+            assert shipped.in_way(known_way(way)).predict(archs, gpu, 8).zero_shot
 
 
 def test_a_sampler_keeps_a_limit_on_energy():
