@@ -269,48 +269,54 @@ def gpt(part: str = "") -> GPTSpace:
     """Open a scale of HW-GPT-Bench, or a space of one's own choices.
 
     Args:
-        part: `"s"`, `"m"` or `"l"`, which may have a length of the sequence, as in
-            `"s,length=256"`; or choices such as `"embed=256|512,layers=4|6,heads=4|8"`, those that
-            are left out being the default ones. A range of whole numbers is `4..6`.
+        part: `"s"`, `"m"` or `"l"`, which may have some of the scale's choices and a length of the
+            sequence, as in `"s,embed=384|768,length=256"`; or choices of one's own such as
+            `"embed=256|512,layers=4|6,heads=4|8"`, those that are left out being the default ones.
+            A range of whole numbers is `4..6`.
 
     Raises:
         InputError: If there is no such scale or choice, or a choice is impossible.
     """
     scale, _, settings = part.partition(",")
     if "=" in scale or not part:
-        return _space("", **_read_choices(part))
+        return _space(GPTChoices(**_read_choices(part)))
     if scale not in SCALES:
         raise InputError(
             f"unknown scale {scale[:40]!r} of language models; known: {closest(scale, SCALES)}, or "
             "choices of your own such as gpt:embed=256|512,layers=4..6,heads=4|8"
         )
     chosen = _read_choices(settings)
-    if chosen.keys() - {"length"}:
-        raise InputError(
-            f"scale {scale} has the choices of HW-GPT-Bench, so that its length alone can be set; "
-            f"leave {min(chosen.keys() - {'length'})} out, or the scale"
-        )
-    return _space(scale, **chosen)
+    for name, values in chosen.items():
+        _check_within(scale, name, values)
+    if chosen.get("length") == SCALES[scale].context:
+        del chosen["length"]
+    return _space(replace(SCALES[scale], **chosen), scale)
+
+
+def _check_within(scale: str, name: str, values: Any) -> None:
+    """Check that a choice is one of a scale's, or a length.
+
+    Raises:
+        InputError: If it is not, for perplexities are known of the scale's networks alone.
+    """
+    whole = getattr(SCALES[scale], name)
+    known, chosen = (x if isinstance(x, tuple) else (x,) for x in (whole, values))
+    if name == "length" or set(chosen) <= set(known):
+        return
+    shown = "|".join(str(int(value)) for value in known)
+    raise InputError(
+        f"scale {scale} is that of HW-GPT-Bench, which has {name}={shown} alone; choose among "
+        "these, or leave the scale out"
+    )
 
 
 @cache
-def _space(scale: str, **chosen: Any) -> GPTSpace:
-    """The space of a scale or of one's own choices; equal choices give the same object."""
+def _space(choices: GPTChoices, scale: str = "") -> GPTSpace:
+    """The space of some choices, perhaps of a scale; equal choices give the same object."""
     if not scale:
-        return _of_choices(GPTChoices(**chosen))
-    whole = SCALES[scale]
-    length = chosen.get("length")
-    if length is None:
-        return GPTSpace(whole, f"{_NAME}:{scale}")
-    if length == whole.context:
-        return _space(scale)
-    values = {field: getattr(whole, field) for field in _FIELDS} | {"length": length}
-    return GPTSpace(GPTChoices(**values), f"{_NAME}:{scale},length={length}")
-
-
-@cache
-def _of_choices(choices: GPTChoices) -> GPTSpace:
-    return GPTSpace(choices)
+        return GPTSpace(choices)
+    text = choices_text(choices, SCALES[scale])
+    return GPTSpace(choices, f"{_NAME}:{scale}{',' if text else ''}{text}")
 
 
 def _read_choices(text: str) -> dict[str, Any]:

@@ -53,16 +53,17 @@ def check_names(given: Iterable[str], names: Sequence[str], kind: str) -> None:
         )
 
 
-def choices_text(choices: Any) -> str:
-    """Write what differs from the default choices, as `read_choices` reads it.
+def choices_text(choices: Any, whole: Any = None) -> str:
+    """Write what differs from other choices, as `read_choices` reads it.
 
     Args:
         choices: A dataclass whose fields are numbers, truths, and tuples of them.
+        whole: Choices of the same class; those by default if left out.
     """
     parts = []
     for field in fields(choices):
         value = getattr(choices, field.name)
-        if value != field.default:
+        if value != (field.default if whole is None else getattr(whole, field.name)):
             several = value if isinstance(value, tuple) else (value,)
             parts.append(f"{field.name}={'|'.join(map(_written, several))}")
     return ",".join(parts)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import nasplug
+from nasplug.predicting.zoo import load_shipped
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 from nasplug.search_spaces.networks.gpt import GPTSpace, gpt_graph
@@ -122,6 +123,24 @@ def test_a_step_reads_one_token_and_the_cache():
     assert nasplug.space("gpt:s,length=1024") is nasplug.space("gpt:s")
 
 
+def test_a_part_of_a_scale_has_its_networks_and_perplexities():
+    whole, part = nasplug.space("gpt:s"), nasplug.space("gpt:s,layers=11..12,embed=768|384,bias=1")
+    assert part.name == "gpt:s,embed=384|768,layers=11|12,bias=1"
+    assert nasplug.space(part.name) is part
+    assert nasplug.space("gpt:s,embed=768|384|192,gated=1") is whole
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        arch = part.sample(rng)
+        same = whole.parse(arch.text)
+        assert "embed=192" not in arch.text
+        assert "bias=1" in arch.text
+        assert part.to_graph(arch).total("params") == whole.to_graph(same).total("params")
+    with pytest.raises(InputError):
+        part.parse(whole.standards["smallest"].text)
+    of_part, of_whole = (load_shipped(space, "perplexity") for space in (part, whole))
+    assert of_part.predict([arch]).mean == of_whole.predict([same]).mean
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -176,8 +195,9 @@ def test_numbers_beyond_a_digit_are_joined_by_dashes():
         ("gpt:xl", "unknown scale 'xl' of language models; known: l, s, m"),
         ("gpt:heads=4|6,kv_heads=4", "4 heads of keys and values do not divide 6 query heads"),
         ("gpt:s,length=2048", "2,048 tokens is beyond the context of 1,024"),
+        ("gpt:s,embed=384|512", r"which has embed=192\|384\|768 alone; choose among these, or"),
+        ("gpt:s,kv_heads=2", "which has kv_heads=0 alone"),
         ("gpt:context=64,length=65", "65 tokens is beyond the context of 64"),
-        ("gpt:s,embed=5", "leave embed out, or the scale"),
         ("gpt:layer=3", "unknown choice 'layer' of a language model; known: layers"),
         ("gpt:layers=2.5", "no whole number and no range as 4..6"),
         ("gpt:layers=6..4", "give the smaller number first"),
