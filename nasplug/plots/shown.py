@@ -141,12 +141,11 @@ def _bounds(limits: Iterable[Constraint]) -> list[tuple[float, str]]:
 def _told(trial: FrozenTrial, limit: Constraint) -> float:
     """The quantity of a limit as a trial observed it, or else as predicted; NaN if unknown."""
     kind, observed = QUANTITIES[limit.name], trial.user_attrs.get(OBSERVED)
-    for key in (limit.name, kind.key):
-        if isinstance(observed, dict) and key in observed:
-            return number_of(observed[key])
-        ends = note_of(trial, "predicted").get(key)
-        if isinstance(ends, dict):
-            return number_of(ends.get("mean"))
+    if isinstance(observed, dict) and kind.key in observed:
+        return number_of(observed[kind.key])
+    ends = note_of(trial, "predicted").get(limit.name)
+    if isinstance(ends, dict):
+        return number_of(ends.get("mean"))
     # What is computed exactly follows from its distance to the bound, relative to that.
     missed = np.nan if kind.is_risky else trial.constraints.get(str(limit), np.nan)
     return limit.bound * (1 + missed if limit.is_upper else 1 - missed)

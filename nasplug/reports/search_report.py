@@ -26,6 +26,9 @@ from nasplug.search_spaces.lazy import from_extra
 
 __all__ = ["write_report"]
 
+# Points of a front from which on their intervals are drawn pale.
+CROWDED = 30
+
 Array = NDArray[np.float64]
 
 
@@ -148,6 +151,7 @@ def _draw(
     # Not by pyplot, which would choose a window system and keep global state.
     with from_extra("plots"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.colors import to_rgba
         from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.5), layout="constrained")
@@ -163,16 +167,19 @@ def _draw(
         plot.scatter(trials.x, trials.y, s=16, color=GREY, label=label, zorder=1)
     if len(result.objectives) == 2 and result.objectives[1].direction == "minimize":
         plot.step(front.x, front.y, where="post", color=BLUE, linewidth=1, alpha=0.6, zorder=2)
+    # Many intervals would hide the front.
+    is_crowded = len(front.x) > CROWDED
     plot.errorbar(
         front.x,
         front.y,
         xerr=front.x_bars,
         yerr=front.y_bars,
         fmt="o",
-        markersize=6,
+        markersize=4 if is_crowded else 6,
         color=BLUE,
+        ecolor=to_rgba(BLUE, 0.15) if is_crowded else BLUE,
         elinewidth=1.2,
-        capsize=3,
+        capsize=0 if is_crowded else 3,
         label=_front_label(result),
         zorder=3,
     )

@@ -183,6 +183,8 @@ class ObservedResult(SearchResult):
         if command is not None:
             again = with_option(command, "--n-trials", str(more))
         steps = [f"more trials of this study: {again}", *export_steps(self.searched, command)]
+        if command is not None and " --report" in command:
+            return steps
         if command is None:
             return [*steps, 'a page with the result: result.report("report")']
         return [*steps, f"a page with the result: {with_option(command, '--report', 'report')}"]

@@ -129,6 +129,12 @@ def open_table(
         if metric not in wanted:
             raise InputError(f"a measured {_QUANTITIES[metric]} needs a device; name one with --hw")
         columns[metric], values[metric] = _column(space, metric, wanted[metric])
+        is_of_model = columns[metric].startswith(_LANGUAGE_MODELS)
+        if dataset == "decode" and is_of_model and metric != PERPLEXITY:
+            raise InputError(
+                f"the {_QUANTITIES[without_device(metric)]} of the table is that of whole prompts, "
+                "and not of decode steps; leave decode out"
+            )
     if not values:
         raise InputError(
             f"no objective comes from a table; make {space.quality} or latency_ms an objective"

@@ -13,7 +13,7 @@ from optuna.trial import create_trial
 from nasplug import InputError, plots
 from nasplug.candidates.constraints import parse_constraint
 from nasplug.plots.shown import limited_of
-from nasplug.studies.values import study_values
+from nasplug.studies.values import ATTRIBUTE, OBSERVED, study_values
 
 WAYS = ("maximize", "minimize", "minimize")
 ROWS = [(90.0, 2.0, 5.0), (80.0, 1.0, 4.0), (70.0, 3.0, 1.0), (60.0, 4.0, 6.0), (99.0, 0.5, 0.5)]
@@ -80,6 +80,17 @@ def test_what_is_computed_follows_from_its_distance_to_the_limit() -> None:
         assert values.shape == (len(found.trials), 1)
         assert np.isnan(values[:-1]).all()
         assert values[-1, 0] == 3.0
+
+
+def test_a_quantity_under_a_limit_is_as_the_trial_told_it() -> None:
+    found = told(ROWS, WAYS)
+    note = {"predicted": {"latency": {"mean": 5.0, "lower": 4.0, "upper": 6.0}}}
+    attributes = {ATTRIBUTE: note, OBSERVED: {"latency_ms": 7.0}}
+    found.add_trial(create_trial(values=list(ROWS[0]), user_attrs=attributes))
+    found.add_trial(create_trial(values=list(ROWS[0]), user_attrs={ATTRIBUTE: note}))
+    limits = [parse_constraint("latency<=8ms")]
+    _, values = limited_of(found, study_values(found), limits)
+    assert values[-2:, 0].tolist() == [7.0, 5.0]
 
 
 def test_progress_and_reference_of_a_search_have_units(searched: optuna.Study) -> None:

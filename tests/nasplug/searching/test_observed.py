@@ -437,6 +437,8 @@ def test_a_report(find: Find, tmp_path: Path) -> None:
     limited = find(lambda a: {"accuracy": quality(a), "constraints": {"c": quality(a)}})
     assert (tmp_path / "two" / "trials.png") in limited.report(tmp_path / "two")
     two = find(lambda a: {"a": quality(a), "b": len(a.text)}, objectives=["a:max", "b:min"])
+    assert "--report report" in two.next_steps("nasplug search")[-1]
+    assert "a page" not in "\n".join(two.next_steps("nasplug search --report two"))
     assert (tmp_path / "three" / "trials.png") in two.report(tmp_path / "three")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write the report"):
@@ -544,18 +546,19 @@ def test_a_limit_on_an_energy_that_only_the_program_knows(find: Find, device: st
 
 
 def test_a_table_may_know_better_than_the_predictions(
-    find: Find, caplog: pytest.LogCaptureFixture
+    nb201_cache: Path, find: Find, caplog: pytest.LogCaptureFixture
 ) -> None:
-    options = {"space": "gpt:s", "hardware": "H100", "objectives": ["perplexity"], "batch_size": 8}
-    result = find("table", **options, constraints="latency<=1ms", n_trials=2)
+    result = find("table", hardware="GTX 1080 Ti", constraints="latency<=0.1ms", n_trials=2)
     assert result.pareto == []
     assert result.infeasible == 2
-    assert "meets latency<=1ms on H100" in caplog.text
+    assert "meets latency<=0.1ms on GTX 1080 Ti" in caplog.text
     assert "architectures are proposed that miss it by least" in caplog.text
 
 
-def test_a_table_was_measured_in_one_precision(find: Find) -> None:
+def test_a_table_was_measured_in_one_way(find: Find) -> None:
     options = {"space": "gpt:s", "hardware": "H100", "batch_size": 8, "n_trials": 1}
+    goals = ["perplexity", "latency"]
     with pytest.raises(InputError, match=r"measured on H100 in eager, bf16.*leave runtime and"):
-        find("table", **options, runtime="fp32", objectives=["perplexity", "latency"])
-    assert find("table", **options, runtime="bf16", objectives=["perplexity", "latency"]).pareto
+        find("table", **options, runtime="fp32", objectives=goals)
+    with pytest.raises(InputError, match="latency of the table is that of whole prompts, and not"):
+        find("table", **options, dataset="decode", objectives=goals)
