@@ -26,7 +26,7 @@ from nasplug.search_spaces.lazy import from_extra
 
 __all__ = ["write_report"]
 
-# Points of a front from which on their intervals are drawn pale.
+# Points of a front beyond which intervals of the choices alone are drawn.
 CROWDED = 30
 
 Array = NDArray[np.float64]
@@ -151,7 +151,6 @@ def _draw(
     # Not by pyplot, which would choose a window system and keep global state.
     with from_extra("plots"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.colors import to_rgba
         from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.5), layout="constrained")
@@ -161,28 +160,31 @@ def _draw(
     if n_scored:
         x, y = (result.candidates.quantities[a.name].mean[some] * a.factor for a in axes)
         label = f"scored, not tried: {len(some):,} of {n_scored:,}"
+        label += ", some beyond a limit" * bool(result.constraints)
         plot.scatter(x, y, s=4, color=GREY, alpha=0.5, linewidths=0, label=label, zorder=1)
     if len(trials.x) > len(front.x):
         label = f"all {len(trials.x)} trials"
         plot.scatter(trials.x, trials.y, s=16, color=GREY, label=label, zorder=1)
     if len(result.objectives) == 2 and result.objectives[1].direction == "minimize":
         plot.step(front.x, front.y, where="post", color=BLUE, linewidth=1, alpha=0.6, zorder=2)
-    # Many intervals would hide the front.
-    is_crowded = len(front.x) > CROWDED
+    label, rows = _front_label(result), list(range(len(front.x)))
+    if len(rows) > CROWDED and front.x_bars.any() | front.y_bars.any():
+        # More intervals would hide the front.
+        rows, label = sorted({c.row for c in result.choices()}), f"{label} of the choices"
     plot.errorbar(
-        front.x,
-        front.y,
-        xerr=front.x_bars,
-        yerr=front.y_bars,
+        front.x[rows],
+        front.y[rows],
+        xerr=front.x_bars[:, rows],
+        yerr=front.y_bars[:, rows],
         fmt="o",
-        markersize=4 if is_crowded else 6,
+        markersize=6,
         color=BLUE,
-        ecolor=to_rgba(BLUE, 0.15) if is_crowded else BLUE,
         elinewidth=1.2,
-        capsize=0 if is_crowded else 3,
-        label=_front_label(result),
-        zorder=3,
+        capsize=3,
+        label=label,
+        zorder=4,
     )
+    plot.plot(front.x, front.y, "o", color=BLUE, markersize=4, zorder=3)
     measured = _measured(result)
     if measured[0] and [axis.name for axis in axes] == ["latency", "accuracy"]:
         look: dict[str, Any] = {
