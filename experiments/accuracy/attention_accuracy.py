@@ -130,7 +130,7 @@ class Networks(Trained):
         return pool[~(near & (self.families[pool] == self.families[row]))]
 
     def with_known_recipe(self, rows: Indices, pool: Indices) -> Indices:
-        """Those of some networks whose recipe has a network of another size."""
+        """Networks among some whose recipe has a network of another size."""
         has = [(self.tags[self.known(row, pool)] == self.tags[row]).any() for row in rows]
         return rows[np.array(has)]
 

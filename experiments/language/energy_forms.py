@@ -34,7 +34,7 @@ Form = Callable[[Array, Array, list[int], int], Array]
 
 
 def features_of(ms: Array) -> Array:
-    """Those of `power_features`, and the logarithm of the used share of the arithmetic's peak."""
+    """Features of `power_features`, and the logarithm of the used share of peak arithmetic."""
     graphs, columns = shared()[0], settings()
     work = 2 * ENERGY_BATCH * np.array([graph.total("flops") for graph in graphs])
     found = []

@@ -39,7 +39,7 @@ def settings() -> list[Setting]:
 
 @cache
 def _read(scale: str, unit: str) -> Array:
-    """What meters read, J or W, `(networks, GPUs)`."""
+    """Values that meters read, J or W, `(networks, GPUs)`."""
     frame = gpt_table(scale).to_frame()
     return np.stack([frame[f"{g}@{ENERGY_BATCH} {unit}"].to_numpy() for g in GPUS], axis=1)
 
